@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PYTHONPATH=. $(BIN)
+GROUPS := ingest router sender webhooks analytics local development
+
+help: ## Show what there is to do
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Set up
+setup: $(VENV)/.ready ## Make .venv with everything in requirements/development.txt
+
+$(VENV)/.ready: requirements/development.txt requirements/uv.txt
+	@test -x $(BIN)/python || { echo "Making $(VENV) with $(PYTHON) …"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@echo "Installing what requirements/development.txt locks (about 400 MB the first time) …"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt
+	@touch $@
+
+lock: $(VENV)/.ready ## Write requirements/*.txt anew from pyproject.toml
+	@for group in $(GROUPS); do echo "locking $$group"; \
+	  $(BIN)/uv pip compile --quiet pyproject.toml --group $$group --universal --python-version 3.11 \
+	    --generate-hashes --no-annotate --no-header -o requirements/$$group.txt || exit 1; done
+
+##@ Check
+fmt: setup ## Format the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+check: setup ## Format, lint, types and import rules, all of them or none
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(RUN)/mypy && $(RUN)/lint-imports

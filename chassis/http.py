@@ -1,0 +1,173 @@
+"""Every service's HTTP side: the error shape, request ids, health, metrics, and the server (granian, in this loop).
+
+What is asked and answered belongs to the service's `api/`; this module must never know a business route.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.telemetry import logger
+
+_log = logger("http")
+_REQUEST_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+# What is missing before the service may take work, in words; empty when ready.
+Readiness = Callable[[], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field at fault. `field` is a path such as `recipient[2]` or `headers.X-A`."""
+
+    field: str
+    code: str
+    message: str
+
+
+class ApiError(Exception):
+    """An answer in the error shape of the API. `code` is stable and documented; `hint` says what to do."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        hint: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.errors = errors
+        self.retry_after = retry_after
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    """The one error shape: `{"error": {code, message, hint}, "errors"?: […], "request_id"}`."""
+    body: dict[str, Any] = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+    if error.errors:
+        body["errors"] = [{"field": e.field, "code": e.code, "message": e.message} for e in error.errors]
+    body["request_id"] = request_id
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return json_response(body, status=error.status, headers=headers)
+
+
+def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`body` as JSON, without a detour through FastAPI's encoders."""
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+
+
+def request_id_of(request: Request) -> str:
+    """The id this request is known by: the caller's `X-Request-Id` where it is well formed, else a new one."""
+    found: str = request.scope["state"]["request_id"]
+    return found
+
+
+class _RequestId:
+    """ASGI middleware: gives every request an id, in the log's context and on the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        usable = 0 < len(given) <= 128 and _REQUEST_ID_CHARACTERS.issuperset(given)
+        request_id = given if usable else f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        header = (b"x-request-id", request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), header]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._app(scope, receive, send_with_id)
+
+
+def create_app(title: str, readiness: Readiness) -> FastAPI:
+    """An app with health, metrics and the error shape; the service adds its own routers.
+
+    `/health/live` says that the process runs, `/health/ready` what is missing before it may take work.
+    """
+    app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(_RequestId)
+
+    async def on_api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return error_response(error, request_id_of(request))
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        known = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        hint = "See /docs for the routes and methods there are."
+        return error_response(ApiError(error.status_code, known, str(error.detail), hint), request_id_of(request))
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        _log.error("request_failed", path=request.url.path, exc_info=error)
+        fault = ApiError(500, "internal_error", "Something is wrong on our side.", "Try again; it has been logged.")
+        response = error_response(fault, request_id_of(request))
+        response.headers["X-Request-Id"] = request_id_of(request)  # answered outside the middleware that adds it
+        return response
+
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_bug)
+
+    @app.get("/health/live")
+    async def live() -> Response:
+        return json_response({"status": "live"})
+
+    @app.get("/health/ready")
+    async def ready() -> Response:
+        missing = list(readiness())
+        body = {"status": "not_ready" if missing else "ready", "missing": missing}
+        return json_response(body, status=503 if missing else 200)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class HttpServer:
+    """granian in this process and loop, so that the pid that listens is the service."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._server = Server(
+            app, address=host, port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False, backlog=1024
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._server.serve(), name="http")
+
+    async def stop(self) -> None:
+        """Stop listening; requests at hand are answered first."""
+        if self._task is not None:
+            self._server.stop()  # type: ignore[no-untyped-call]
+            await self._task
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        return self._task

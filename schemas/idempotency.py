@@ -1,0 +1,30 @@
+"""The claim log of Idempotency-Key: the first live claim of a key in log order wins (architecture, "claim by log")."""
+
+from typing import ClassVar
+
+from schemas.envelope import Payload, by_type
+
+
+class Claim(Payload):
+    """Key: project:key. Holds all that a loser needs to answer, and to submit, exactly as the winner would."""
+
+    TYPE: ClassVar[str] = "idempotency.claim"
+    claim_id: str
+    fingerprint: str  # SHA-256 hex of method, path and canonical body
+    answer: str  # the complete 202 body, byte for byte
+    message_ids: list[str]
+    submission_id: str
+    created_at_ms: int
+    from_: str  # resolved at acceptance: present tables are never asked again
+    api_key_id: str
+    valid_until_ms: int  # broker time: a claim that landed later is void
+
+
+class Done(Payload):
+    """The winner's submissions are in the log."""
+
+    TYPE: ClassVar[str] = "idempotency.done"
+    claim_id: str
+
+
+IDEMPOTENCY = by_type(Claim, Done)

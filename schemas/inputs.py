@@ -1,0 +1,90 @@
+"""Everything that can change a message, keyed by message_id: the router decides on these in log order.
+
+A duplicate changes nothing. No producer but the named ones; the router never trusts an input's clock.
+"""
+
+from typing import ClassVar, Literal
+
+from schemas.envelope import Payload, by_type
+from schemas.mail import Attempt, Category, Channel, Content, Environment, OnUnknown, Priority
+
+
+class MessageInput(Payload):
+    message_id: str
+
+
+class Submit(MessageInput):
+    """ingest: one mail to one envelope recipient, validated. Void where it landed after `valid_until_ms`."""
+
+    TYPE: ClassVar[str] = "input.submit"
+    recipient: str  # the envelope recipient, as it will stand in RCPT TO
+    destination: str  # its domain: A-label, lower case
+    content: Content
+    tags: list[str]
+    metadata: dict[str, str]
+    priority: Priority
+    environment: Environment
+    on_unknown: OnUnknown
+    channel: Channel
+    api_key_id: str
+    size: int
+    submission_id: str
+    created_at_ms: int
+    valid_until_ms: int  # broker time
+
+
+class AttemptInput(MessageInput):
+    """sender: about one hand-out (`dispatch`) of one attempt. `content` comes back where the mail may go again."""
+
+    attempt: int  # 1, 2, …
+    dispatch: int  # rises each time the router hands the same attempt out again
+
+
+class AttemptFinished(AttemptInput):
+    TYPE: ClassVar[str] = "input.attempt_finished"
+    outcome: Literal["delivered", "temporary", "permanent"]
+    category: Category
+    detail: Attempt
+    content: Content | None  # null unless temporary
+
+
+class AttemptUnknown(AttemptInput):
+    TYPE: ClassVar[str] = "input.attempt_unknown"
+    detail: Attempt
+    content: Content
+
+
+class AttemptPostponed(AttemptInput):
+    """Not started: hand it out again, no attempt is used."""
+
+    TYPE: ClassVar[str] = "input.attempt_postponed"
+    until_ms: int
+    content: Content
+
+
+class AttemptRefused(AttemptInput):
+    """Stopped right before DATA, no attempt is used: the recipient was suppressed meanwhile."""
+
+    TYPE: ClassVar[str] = "input.attempt_refused"
+    suppression_id: str
+    suppression_reason: str
+    source_event_id: str | None
+
+
+class Due(MessageInput):
+    """router's timer: the waiting time of this attempt is over, or admission has room for it, or it is overdue."""
+
+    TYPE: ClassVar[str] = "input.due"
+    kind: Literal["retry", "admission", "watchdog"]
+    attempt: int
+    dispatch: int
+
+
+class Recheck(MessageInput):
+    """router's table watch: a suppression of this recipient was added while the message waited."""
+
+    TYPE: ClassVar[str] = "input.recheck"
+    suppression_id: str
+
+
+MESSAGE_INPUTS = by_type(Submit, AttemptFinished, AttemptUnknown, AttemptPostponed, AttemptRefused, Due, Recheck)

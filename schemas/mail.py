@@ -1,0 +1,69 @@
+"""The words every mail record shares: addresses, priorities, content, the facts of one attempt.
+
+Plain values: this module must never hold a rule about what happens to a message.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.envelope import Timestamp
+
+Environment = Literal["live", "test"]
+# An order within a lane: critical before high on express, normal before bulk on standard.
+Priority = Literal["critical", "high", "normal", "bulk"]
+Lane = Literal["express", "standard"]
+Channel = Literal["api"]
+OnUnknown = Literal["resend", "hold"]
+Status = Literal["queued", "accepted", "deferred", "unknown", "held", "delivered", "bounced", "suppressed"]
+TERMINAL: frozenset[Status] = frozenset({"delivered", "bounced", "suppressed"})
+# Where in the SMTP conversation an attempt ended (RFC 5321); `reply` is after the final dot, waiting for its answer.
+Phase = Literal["connect", "greeting", "ehlo", "starttls", "mail", "rcpt", "data", "body", "reply"]
+# Why a message waits. A closed list: api.md names the rest, each arrives with its producer.
+WaitReason = Literal["admission", "retry_ladder", "postponed", "held_unknown", "internal_error"]
+Category = Literal[
+    "delivered",  # 2xx after the dot
+    "invalid_recipient",  # proof about the recipient: suppress
+    "rejected",  # 5xx that is no proof about the recipient
+    "transient",  # 4xx
+    "no_answer",  # could not connect, time-out or disconnect before the dot
+    "protocol_error",  # a reply that is not SMTP
+    "unknown",  # the reply after the dot was lost, or the sender died
+]
+
+LANE_OF: dict[Priority, Lane] = {"critical": "express", "high": "express", "normal": "standard", "bulk": "standard"}
+
+
+class Value(BaseModel):
+    """A nested value of a record: frozen, open to fields it does not know yet."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Content(Value):
+    """What the mail says. Header values hold no CR, LF or NUL; text and html are Unicode, any line ends."""
+
+    from_: Annotated[str, Field(alias="from")]  # "a@b" or "Name <a@b>", as it stands in the header
+    to: list[str]  # the To header: every `recipient` of the request
+    reply_to: list[str] = []
+    subject: str
+    text: str | None = None
+    html: str | None = None
+    headers: dict[str, str] = {}
+
+
+class Attempt(Value):
+    """One delivery attempt as people see it (events, timeline)."""
+
+    number: int
+    started_at: Timestamp
+    finished_at: Timestamp
+    path: str  # the upstream's name; later also a pool's direct MX
+    source_address: str | None = None
+    mx_host: str | None = None
+    mx_address: str | None = None
+    tls: str | None = None  # protocol and cipher, null in the clear
+    phase: Phase
+    reply: str | None = None  # the server's own words, at most 4 kB
+    code: int | None = None  # SMTP reply code
+    enhanced_code: str | None = None  # RFC 3463, "5.1.1"

@@ -1,0 +1,75 @@
+"""The router's own record of a message, and the marks of its owner: what a takeover restores.
+
+Internal to the router; nobody else may read these topics.
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from schemas.envelope import Payload, by_type
+from schemas.mail import Content, Environment, OnUnknown, Priority, Status, Value, WaitReason
+
+FENCE_KEY = "__fence"
+POSITION_KEY = "__position"
+
+JsonObject = dict[str, Any]
+
+
+class OutboxEntry(Value):
+    """What one input made, complete, so that it can be emitted again with the same ids and content."""
+
+    input_offset: int
+    events: list[JsonObject] = []  # envelopes of message-events, in order
+    delivery: JsonObject | None = None  # envelope of a Delivery; `content` null where the Submit of this offset has it
+    suppression: JsonObject | None = None  # envelope of a Suppression
+    account_event: JsonObject | None = None  # envelope of a SuppressionAdded
+
+
+class MessageState(Payload):
+    """The aggregate after its last input. Void where it landed after `valid_until_ms` or behind a newer fence."""
+
+    TYPE: ClassVar[str] = "state.message"
+    message_id: str
+    status: Status
+    sequence: int  # of the last event
+    recipient: str
+    destination: str
+    tags: list[str]
+    metadata: dict[str, str]
+    environment: Environment
+    priority: Priority
+    on_unknown: OnUnknown
+    from_: Annotated[str, Field(alias="from")]
+    created_at_ms: int
+    content: Content | None  # held from the first wait on, until closed
+    attempt: int  # number of the present or next attempt
+    dispatch: int
+    in_flight: bool  # handed out, no outcome yet
+    first_dispatched_at_ms: int | None  # of this attempt
+    due_at_ms: int | None
+    reason: WaitReason | None
+    closed_at_ms: int | None
+    input_offset: int  # the last input folded
+    outbox: list[OutboxEntry]
+    epoch: int  # the owner's
+    valid_until_ms: int  # broker time: the owner's lease
+
+
+class Fence(Payload):
+    """A new owner's mark; its offset is the owner's epoch. State records of older epochs behind it are void."""
+
+    TYPE: ClassVar[str] = "state.fence"
+    owner: str
+
+
+class Position(Payload):
+    """The last committed input offset, for a group whose own record of it has lapsed."""
+
+    TYPE: ClassVar[str] = "state.position"
+    input_offset: int
+    epoch: int
+    valid_until_ms: int
+
+
+STATE_RECORDS = by_type(MessageState, Fence, Position)

@@ -1,0 +1,105 @@
+"""The compacted topics: one record per entity, the last one counts, a null value removes it."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.envelope import Payload, Timestamp, by_type
+from schemas.events import SuppressionOrigin, SuppressionReason
+from schemas.mail import Environment, Value
+
+
+class ApiKey(Payload):
+    """Key: id. Only the SHA-256 of the secret is here; it is shown once, when it is created."""
+
+    TYPE: ClassVar[str] = "table.api_key"
+    id: str
+    project_id: str
+    name: str
+    environment: Literal["live", "test", "admin"]
+    sha256: str  # hex of the whole key
+    scopes: list[str]  # "resource.action", or "*"
+    requests_per_minute: int
+    created_at: Timestamp
+    revoked_at: Timestamp | None
+
+
+class Project(Payload):
+    """Key: id."""
+
+    TYPE: ClassVar[str] = "table.project"
+    id: str
+    name: str
+    default_from: str | None
+    created_at: Timestamp
+
+
+class Domain(Payload):
+    """Key: project:domain. A project may send from a domain that is verified."""
+
+    TYPE: ClassVar[str] = "table.domain"
+    id: str
+    project_id: str
+    domain: str
+    verified_at: Timestamp | None
+
+
+class Suppression(Payload):
+    """Key: project:scope:address:origin, so that no writer overwrites another's; readers take the union."""
+
+    TYPE: ClassVar[str] = "table.suppression"
+    id: str
+    project_id: str
+    scope: str  # "*": the whole project
+    recipient: str  # lower case, domain as A-label
+    reason: SuppressionReason
+    origin: SuppressionOrigin
+    source_event_id: str | None
+    created_at: Timestamp
+
+
+def suppression_key(project_id: str, recipient: str, origin: SuppressionOrigin, scope: str = "*") -> str:
+    """The key of a suppression; `recipient` in any case (a list that misses `Bob@` is no list)."""
+    return f"{project_id}:{scope}:{recipient.lower()}:{origin}"
+
+
+class WebhookEndpoint(Payload):
+    """Key: id. `secret` is sealed (encrypted) where the service has a key for it."""
+
+    TYPE: ClassVar[str] = "table.webhook_endpoint"
+    id: str
+    project_id: str
+    url: str
+    events: list[str]  # event types, or "*"
+    tags: list[str]  # empty: every tag
+    description: str | None
+    sealed_secret: str
+    created_at: Timestamp
+
+
+class Queue(Value):
+    """Waiting and running mail of one destination in one partition."""
+
+    destination: str
+    waiting: int
+    in_flight: int
+    oldest_ms: int | None  # acceptance of the oldest waiting message
+    next_due_ms: int | None
+
+
+class QueueState(Payload):
+    """Key: lane:partition. The router's snapshot, each second while anything changes."""
+
+    TYPE: ClassVar[str] = "table.queue_state"
+    lane: Literal["express", "standard"]
+    partition: int
+    taken_at: Timestamp
+    queues: Annotated[list[Queue], Field(max_length=1000)]
+
+
+API_KEYS = by_type(ApiKey)
+PROJECTS = by_type(Project)
+DOMAINS = by_type(Domain)
+SUPPRESSIONS = by_type(Suppression)
+WEBHOOK_ENDPOINTS = by_type(WebhookEndpoint)
+QUEUE_STATE = by_type(QueueState)

@@ -1,0 +1,121 @@
+"""`topics.yaml`, typed. Code names a topic by its entry (`TOPICS["message-events"]`), never by its Kafka name."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from schemas.deliveries import ATTEMPT_JOURNAL, DELIVERIES
+from schemas.envelope import Payload
+from schemas.events import ACCOUNT_EVENTS, MESSAGE_EVENTS
+from schemas.idempotency import IDEMPOTENCY
+from schemas.inputs import MESSAGE_INPUTS
+from schemas.mail import Lane
+from schemas.states import STATE_RECORDS
+from schemas.tables import API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
+from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_DELIVERIES
+
+RECORD_TYPES: Mapping[str, type[Payload]] = {
+    **MESSAGE_INPUTS,
+    **STATE_RECORDS,
+    **DELIVERIES,
+    **ATTEMPT_JOURNAL,
+    **MESSAGE_EVENTS,
+    **ACCOUNT_EVENTS,
+    **SUPPRESSIONS,
+    **API_KEYS,
+    **PROJECTS,
+    **DOMAINS,
+    **WEBHOOK_ENDPOINTS,
+    **QUEUE_STATE,
+    **IDEMPOTENCY,
+    **WEBHOOK_DELIVERIES,
+    **WEBHOOK_ATTEMPTS,
+}
+
+_NAME = re.compile(r"^mail\.(public|internal)\.[a-z][a-z0-9-]*(\.[a-z0-9-]+)*\.v[1-9][0-9]*$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# A dead letter is its source record plus headers, so its topic takes larger batches than any source.
+DLQ_MAX_BYTES = 12 * 1024 * 1024
+DLQ_RETENTION = timedelta(days=30)
+
+
+def parse_duration(text: object) -> object:
+    """ "7d", "30m", "1.5s" as a timedelta; anything else is left for pydantic to judge."""
+    if isinstance(text, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())):
+        return timedelta(**{_UNITS[found[2]]: float(found[1])})
+    return text
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class Topic(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    entry: str
+    name: str
+    about: str
+    key: str
+    partitions: int
+    cleanup: Literal["delete", "compact"]
+    retention: Duration | None = None
+    timestamps: Literal["append", "create"]
+    max_bytes: int
+    records: tuple[str, ...]
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    dlq: tuple[str, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        return self.name.startswith("mail.public.")
+
+    @property
+    def types(self) -> Mapping[str, type[Payload]]:
+        """The `types` argument of `schemas.envelope.decode` for this topic."""
+        return {name: RECORD_TYPES[name] for name in self.records}
+
+    @model_validator(mode="after")
+    def _sound(self) -> "Topic":
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name}: not mail.<public|internal>.<noun>[.<variant>].v<major>")
+        if unknown := set(self.records) - set(RECORD_TYPES):
+            raise ValueError(f"{self.name}: no such record types: {sorted(unknown)}")
+        if (self.cleanup == "delete") != (self.retention is not None):
+            raise ValueError(f"{self.name}: `delete` needs a retention, `compact` takes none")
+        return self
+
+
+def dlq_name(group: str, topic: Topic) -> str:
+    """Dead letters of one consumer group and one source: failing is a property of the consumer."""
+    return f"dlq.{group}.{topic.name}"
+
+
+def load(path: Path) -> Mapping[str, Topic]:
+    """Read a topics file. Raises pydantic.ValidationError naming the entry's fault."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {entry: Topic(**{"entry": entry, **raw["defaults"], **fields}) for entry, fields in raw["topics"].items()}
+
+
+TOPICS: Mapping[str, Topic] = load(Path(__file__).with_name("topics.yaml"))
+
+
+@cache
+def message_inputs(lane: Lane) -> Topic:
+    return TOPICS[f"message-inputs.{lane}"]
+
+
+@cache
+def message_state(lane: Lane) -> Topic:
+    return TOPICS[f"message-state.{lane}"]
+
+
+@cache
+def deliveries(pool: str, lane: Lane) -> Topic:
+    return TOPICS[f"deliveries.{pool}.{lane}"]
