@@ -19,9 +19,7 @@ def _split(text: object) -> object:
 
 
 # "1s,5m,2h" and "a,b": lists as people write them in an environment, not JSON.
-Durations = Annotated[
-    list[Duration], NoDecode, BeforeValidator(lambda text: [parse_duration(p) for p in _split(text) or []])  # type: ignore[attr-defined]
-]
+Durations = Annotated[list[Duration], NoDecode, BeforeValidator(_split)]
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
