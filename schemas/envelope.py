@@ -61,7 +61,7 @@ def seal(  # one place builds envelopes, so that `type` and `dataschema` can not
         type=data.TYPE,
         subject=subject,
         time=to_timestamp(time_ms),
-        dataschema=f"/schemas/{data.TYPE}.v1.json",
+        dataschema=f"urn:sendarix:schema:{data.TYPE}:v1",
         project_id=project_id,
         sequence=sequence,
         data=data,

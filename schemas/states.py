@@ -20,7 +20,7 @@ class OutboxEntry(Value):
     """What one input made, complete, so that it can be emitted again with the same ids and content."""
 
     input_offset: int
-    events: list[JsonObject] = []  # envelopes of message-events, in order
+    events: list[JsonObject] = Field(default_factory=list)  # envelopes of message-events, in order
     delivery: JsonObject | None = None  # envelope of a Delivery; `content` null where the Submit of this offset has it
     suppression: JsonObject | None = None  # envelope of a Suppression
     account_event: JsonObject | None = None  # envelope of a SuppressionAdded

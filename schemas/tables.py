@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.envelope import Payload, Timestamp, by_type
 from schemas.events import SuppressionOrigin, SuppressionReason
-from schemas.mail import Environment, Value
+from schemas.mail import Value
 
 
 class ApiKey(Payload):

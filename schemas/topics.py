@@ -46,7 +46,7 @@ DLQ_RETENTION = timedelta(days=30)
 
 
 def parse_duration(text: object) -> object:
-    """ "7d", "30m", "1.5s" as a timedelta; anything else is left for pydantic to judge."""
+    """`7d`, `30m`, `1.5s` as a timedelta; anything else is left for pydantic to judge."""
     if isinstance(text, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())):
         return timedelta(**{_UNITS[found[2]]: float(found[1])})
     return text
