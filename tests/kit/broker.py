@@ -1,0 +1,256 @@
+"""A real Kafka for tests: a given one (TEST_KAFKA), one in a container where a Docker engine answers, or the embedded one.
+
+A broker started here never outlives the test run, however the run ends.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chassis.settings import KafkaSettings
+from deploy.local.kafka import CLUSTER_ID, VERSION, KafkaPlace, prepare, properties, wait_ready
+from deploy.provision import ProvisionSettings, provision
+
+_READY_WITHIN = 60.0  # seconds; two on an idle machine
+# Ends the broker when the pipe it reads from breaks, which it does with the test run, even by kill -9.
+_WATCHER = 'read -r _; kill -9 "$0" 2>/dev/null'
+
+
+class BrokerSettings(BaseSettings):
+    """`TEST_KAFKA`: bootstrap servers of a broker to test against; topics with random names are left in it."""
+
+    model_config = SettingsConfigDict(env_prefix="TEST_", extra="ignore")
+
+    kafka: str | None = None
+
+
+class Broker(Protocol):
+    """One broker. The methods block (up to seconds): call them by `asyncio.to_thread` where a loop must go on."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    def kill(self) -> None:
+        """kill -9."""
+
+    def restart(self) -> None:
+        """Start it again (killing it first if it runs) on the same port and data, and wait until it answers."""
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, nothing answers."""
+
+    def thaw(self) -> None: ...
+
+    def close(self) -> None:
+        """End it and remove its data."""
+
+
+class GivenBroker:
+    """Somebody else's: it can be talked to, not stopped."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+
+    @property
+    def pid(self) -> int:
+        raise RuntimeError("a given broker is not ours: use own_broker")
+
+    def kill(self) -> None:
+        raise RuntimeError("a given broker is not ours: use own_broker")
+
+    restart = freeze = thaw = kill
+
+    def close(self) -> None:
+        """It stays."""
+
+
+class EmbeddedBroker:
+    """Apache Kafka as a process of ours."""
+
+    def __init__(self) -> None:
+        self._place = KafkaPlace(Path(tempfile.mkdtemp(prefix="sendarix-kafka-")), *free_ports(2))
+        self._command = prepare(self._place)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self.restart()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self._place.bootstrap_servers
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log_file(self) -> Path:
+        return self._place.log_file
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._watcher is not None:
+            assert self._watcher.stdin is not None
+            self._watcher.kill()  # before its pid to watch can be anybody else's
+            self._watcher.wait()
+            self._watcher.stdin.close()
+        self._process = self._watcher = None
+
+    def restart(self) -> None:
+        self.kill()
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._place.folder
+            )
+        self._watcher = subprocess.Popen(
+            ["sh", "-c", _WATCHER, str(self.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
+        _await_ready(self.bootstrap_servers, lambda: _tail(self.log_file))
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._place.folder, ignore_errors=True)
+
+
+class ContainerBroker:
+    """Apache Kafka in a container, configured as the embedded one is; testcontainers removes it, come what may."""
+
+    def __init__(self) -> None:
+        from testcontainers.core.container import DockerContainer
+
+        (port,) = free_ports(1)
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        container = (
+            DockerContainer(f"apache/kafka:{VERSION}").with_bind_ports(port, port).with_env("CLUSTER_ID", CLUSTER_ID)
+        )
+        wanted = properties(port=port, controller_port=port % 60000 + 1, data="/tmp/data", host="0.0.0.0")
+        for name, value in wanted.items():
+            container = container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+        self._container = container.start()
+        _await_ready(self.bootstrap_servers, self._log)
+
+    @property
+    def _docker(self) -> Any:
+        return self._container.get_wrapped_container()
+
+    def _log(self) -> str:
+        return str(self._docker.logs(tail=20).decode(errors="replace"))
+
+    @property
+    def pid(self) -> int:
+        self._docker.reload()
+        return int(self._docker.attrs["State"]["Pid"])
+
+    def kill(self) -> None:
+        self._docker.kill("SIGKILL")
+        self._docker.wait()
+
+    def restart(self) -> None:
+        self._docker.reload()
+        if self._docker.status == "running":
+            self.kill()
+        self._docker.start()
+        _await_ready(self.bootstrap_servers, self._log)
+
+    def freeze(self) -> None:
+        self._docker.pause()
+
+    def thaw(self) -> None:
+        self._docker.unpause()
+
+    def close(self) -> None:
+        self._container.stop()
+
+
+@contextmanager
+def started_broker() -> Iterator[Broker]:
+    """A broker of one's own, in a container where a Docker engine answers, else embedded; without topics."""
+    broker: Broker = ContainerBroker() if _docker_answers() else EmbeddedBroker()
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
+def any_broker() -> Iterator[Broker]:
+    """The given broker, or one of our own."""
+    given = BrokerSettings().kafka
+    if given is not None:
+        yield GivenBroker(given)
+        return
+    with started_broker() as broker:
+        yield broker
+
+
+def provision_topics(bootstrap_servers: str) -> None:
+    """Create every topic of topics.yaml there."""
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
+    settings = ProvisionSettings(replication_factor=1, min_insync_replicas=1)
+    _apart(lambda: asyncio.run(provision(kafka, settings)))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+def _await_ready(bootstrap_servers: str, log: Callable[[], str]) -> None:
+    ready: list[bool] = []
+    _apart(lambda: ready.append(asyncio.run(wait_ready(bootstrap_servers, within=_READY_WITHIN))))
+    if ready != [True]:
+        raise RuntimeError(f"the broker at {bootstrap_servers} did not get ready; its log ends:\n{log()}")
+
+
+def _apart(work: Callable[[], object]) -> None:
+    """Run `work` in a thread of its own: it may start a loop, whatever the caller's loop does."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 — carried over to the caller, whatever it is
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+
+
+def _docker_answers() -> bool:
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=1, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _tail(log_file: Path) -> str:
+    return "\n".join(log_file.read_text(errors="replace").splitlines()[-20:])
