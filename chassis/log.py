@@ -172,7 +172,8 @@ class Log:
 
         async def send_each(_: Producer, producer: AIOKafkaProducer) -> list[RecordMetadata]:
             sent = [
-                await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=r.headers) for r in records
+                await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=list(r.headers))
+                for r in records
             ]
             return await asyncio.gather(*sent)
 
@@ -270,7 +271,7 @@ def _batch_of(records: Sequence[Outgoing]) -> tuple[BatchBuilder, list[int]]:
     batch = BatchBuilder(_TOGETHER_BYTES, 0)
     timestamps = []
     for record in records:
-        made = batch.append(timestamp=None, key=record.key.encode(), value=record.value, headers=record.headers)
+        made = batch.append(timestamp=None, key=record.key.encode(), value=record.value, headers=list(record.headers))
         if made is None:
             raise RecordTooLarge(f"more than {_TOGETHER_BYTES} bytes in one batch for {record.topic}")
         timestamps.append(made.timestamp)
