@@ -23,9 +23,31 @@ lock: $(VENV)/.ready ## Write requirements/*.txt anew from pyproject.toml
 	  $(BIN)/uv pip compile --quiet pyproject.toml --group $$group --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --no-header -o requirements/$$group.txt || exit 1; done
 
+##@ Run it on this machine (knobs and files: deploy/local/README.md)
+# The knobs REPLICAS, UPSTREAM, RETRY_SCHEDULE, IDEMPOTENCY_WINDOW, FEEDBACK_WINDOW, PORT_BASE and RUN_DIR reach the
+# stack by its environment, whether they stand there or behind `make up`.
+STACK := $(RUN)/python -m deploy.local
+
+up: setup ## Start Kafka, a mailbox and the five services; wait until they are ready
+	@$(STACK) up
+
+down: setup ## End all of them; their data stay
+	@$(STACK) down
+
+reset: setup ## End all of them and wipe their data
+	@$(STACK) reset
+
+status: setup ## Show what runs, and where
+	@$(STACK) status
+
+logs: setup ## Follow what they say
+	@$(STACK) logs
+
 ##@ Check
 fmt: setup ## Format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 check: setup ## Format, lint, types and import rules, all of them or none
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(RUN)/mypy && $(RUN)/lint-imports
+
+.PHONY: help setup lock up down reset status logs fmt check

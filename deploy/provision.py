@@ -4,18 +4,17 @@
 """
 
 import asyncio
-import ssl
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chassis.kafka import connection
 from chassis.settings import KafkaSettings, load_settings
 from schemas.topics import DLQ_MAX_BYTES, DLQ_RETENTION, TOPICS, Topic, dlq_name
 
@@ -177,23 +176,6 @@ async def _check(admin: AIOKafkaAdminClient, topics: Sequence[Wanted]) -> list[s
         for resource in answer.resources
     }
     return [fault for topic in topics for fault in faults(topic, partitions[topic.name], configurations[topic.name])]
-
-
-def connection(kafka: KafkaSettings) -> dict[str, Any]:
-    """The arguments by which an aiokafka client reaches these brokers."""
-    context = None
-    if kafka.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=kafka.ssl_ca_file)
-        if kafka.ssl_cert_file is not None:
-            context.load_cert_chain(kafka.ssl_cert_file, kafka.ssl_key_file)
-    return {
-        "bootstrap_servers": kafka.bootstrap_servers,
-        "security_protocol": kafka.security_protocol,
-        "ssl_context": context,
-        "sasl_mechanism": kafka.sasl_mechanism,
-        "sasl_plain_username": kafka.sasl_username,
-        "sasl_plain_password": kafka.sasl_password.get_secret_value() if kafka.sasl_password else None,
-    }
 
 
 def main() -> int:

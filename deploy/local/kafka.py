@@ -6,7 +6,6 @@ Data stays in its folder between starts. Starting, watching and ending the proce
 import asyncio
 import base64
 import fcntl
-import logging
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -26,8 +25,6 @@ _COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.
 # The same for every folder, so that a formatted folder can be copied. Sixteen bytes, as Kafka wants them.
 CLUSTER_ID = base64.urlsafe_b64encode(b"sendarix-local-1").decode().rstrip("=")
 _HEAP = "512m"  # measured: 380 MB resident with all topics; Kafka's own default is 1 GB
-
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is not up yet is no news here
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +108,11 @@ def class_path() -> str:
         raise CannotRunError(
             f"Kafka {VERSION} could not be fetched ({error}): check the network and the free disk space, then try again."
         ) from error
+
+
+def fetched() -> bool:
+    """Whether the jars are there already."""
+    return any((Path.home() / ".cache" / "jgo" / "envs").glob("org/apache/kafka/kafka_2.13/*/jars/*.jar"))
 
 
 def prepare(place: KafkaPlace) -> list[str]:

@@ -1,0 +1,71 @@
+"""What a new stack holds: one project, its verified domain, and API keys. Seeding again writes the same records."""
+
+from collections.abc import Iterator
+
+from chassis.log import Log, Outgoing, outgoing
+from deploy.local.credentials import Credentials
+from schemas.envelope import Payload, seal, to_ms
+from schemas.tables import ApiKey, Domain, Project
+from schemas.topics import TOPICS
+from services.ingest.domain.keys import STANDARD_REQUESTS_PER_MINUTE, hash_of
+
+DOMAIN = "example.com"
+DEFAULT_FROM = "Sendarix <hello@example.com>"
+_REQUESTS_PER_MINUTE = 1_000_000  # nobody who tries things out, or measures, shall meet the limit
+_WITHIN = 30.0  # seconds
+
+
+async def seed(log: Log, credentials: Credentials) -> None:
+    """Append the records. Raises chassis.log.LogUnavailable."""
+    await log.append(list(records(credentials)), within=_WITHIN)
+
+
+def records(credentials: Credentials) -> Iterator[Outgoing]:
+    """The same records for the same credentials, byte for byte."""
+    project = credentials.project_id
+    yield _record(credentials, "projects", project, _project(credentials))
+    yield _record(credentials, "domains", f"{project}:{DOMAIN}", _domain(credentials))
+    for name in credentials.keys:
+        yield _record(credentials, "api-keys", credentials.keys[name].id, _api_key(credentials, name))
+
+
+def _project(credentials: Credentials) -> Project:
+    return Project(
+        id=credentials.project_id, name="Local", default_from=DEFAULT_FROM, created_at=credentials.created_at
+    )
+
+
+def _domain(credentials: Credentials) -> Domain:
+    return Domain(
+        id=credentials.domain_id,
+        project_id=credentials.project_id,
+        domain=DOMAIN,
+        verified_at=credentials.created_at,
+    )
+
+
+def _api_key(credentials: Credentials, name: str) -> ApiKey:
+    credential = credentials.keys[name]
+    return ApiKey(
+        id=credential.id,
+        project_id=credentials.project_id,
+        name=f"local {name}",
+        environment=credential.environment,
+        sha256=hash_of(credential.key),
+        scopes=["*"],
+        requests_per_minute=STANDARD_REQUESTS_PER_MINUTE if name == "standard" else _REQUESTS_PER_MINUTE,
+        created_at=credentials.created_at,
+        revoked_at=None,
+    )
+
+
+def _record(credentials: Credentials, entry: str, key: str, data: Payload) -> Outgoing:
+    envelope = seal(
+        data,
+        record_id=f"seed_{key}",
+        source="local",
+        subject=key,
+        time_ms=to_ms(credentials.created_at),
+        project_id=credentials.project_id,
+    )
+    return outgoing(TOPICS[entry], envelope, key=key)
