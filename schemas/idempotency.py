@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from schemas.envelope import Payload, by_type
+from schemas.mail import Environment
 
 
 class Claim(Payload):
@@ -16,6 +17,7 @@ class Claim(Payload):
     submission_id: str
     created_at_ms: int
     from_: str  # resolved at acceptance: present tables are never asked again
+    environment: Environment  # of the winner's key: a helper may hold another key of the project
     api_key_id: str
     valid_until_ms: int  # broker time: a claim that landed later is void
 
