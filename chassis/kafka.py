@@ -1,13 +1,29 @@
-"""How every Kafka client of a process reaches the brokers, and how a record that was read becomes ours.
+"""How every Kafka client of a process reaches the brokers: who, how long, and again until they answer."""
 
-It must never hold a connection.
-"""
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
-from typing import Any
-
+from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from chassis.settings import KafkaSettings
+from chassis.telemetry import logger
+
+_log = logger("kafka")
+_RETRY = 0.2  # seconds between two attempts to connect
+_ATTEMPTS_PER_LINE = 25  # … and a log line about each five seconds
+
+
+class Client(Protocol):
+    """What aiokafka's producer, consumer and admin client have in common."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+C = TypeVar("C", bound=Client)
 
 
 def connection(kafka: KafkaSettings) -> dict[str, Any]:
@@ -31,3 +47,25 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
 def request_timeout_ms(kafka: KafkaSettings) -> int:
     """The `request_timeout_ms` of clients that are in no group (a member's join may rightly take longer)."""
     return round(kafka.request_timeout.total_seconds() * 1000)
+
+
+async def connected(make: Callable[[], C], kafka: KafkaSettings, *, client_id: str) -> C:
+    """Make a client and start it; a new one until it works, however long that takes. May be cancelled."""
+    attempt = 0
+    while True:
+        client = make()
+        try:
+            async with asyncio.timeout(2 * kafka.request_timeout.total_seconds()):
+                await client.start()
+        except (KafkaError, TimeoutError) as error:
+            if attempt % _ATTEMPTS_PER_LINE == 0:
+                servers = kafka.bootstrap_servers
+                _log.warning("brokers_unreachable", client_id=client_id, servers=servers, reason=repr(error))
+            attempt += 1
+            await client.stop()
+        except BaseException:  # cancelled, or a setting that aiokafka refuses
+            await client.stop()
+            raise
+        else:
+            return client
+        await asyncio.sleep(_RETRY)

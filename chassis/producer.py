@@ -8,16 +8,12 @@ import asyncio
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import ProducerClosed
 
-from chassis.kafka import connection, request_timeout_ms
+from chassis.kafka import connected, connection, request_timeout_ms
 from chassis.settings import KafkaSettings
-from chassis.telemetry import logger
 from schemas.topics import DLQ_MAX_BYTES
 
-_log = logger("producer")
-_RETRY = 0.2  # seconds between two attempts to connect
-_ATTEMPTS_PER_LINE = 25  # … and a log line about each five seconds
 _CLOSING = 2.0  # seconds for sockets to close
 
 
@@ -28,7 +24,9 @@ class Producer:
         self._kafka = kafka
         self._client_id = client_id
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
-        self.connected: asyncio.Task[AIOKafkaProducer] = asyncio.create_task(self._connect(), name="producer-connect")
+        self.connected: asyncio.Task[AIOKafkaProducer] = asyncio.create_task(
+            connected(self._make, kafka, client_id=client_id), name="producer-connect"
+        )
 
     def queue_of(self, topic: str, partition: int) -> asyncio.Lock:
         """Held while a ready-made batch is handed over: aiokafka takes one at a time, and is unfair about whose."""
@@ -40,25 +38,6 @@ class Producer:
         await asyncio.wait({self.connected})
         if not self.connected.cancelled() and self.connected.exception() is None:
             await _end(self.connected.result(), patience)
-
-    async def _connect(self) -> AIOKafkaProducer:
-        attempt = 0
-        while True:
-            producer = self._make()
-            try:
-                async with asyncio.timeout(2 * self._kafka.request_timeout.total_seconds()):
-                    await producer.start()
-            except (KafkaError, TimeoutError) as error:
-                if attempt % _ATTEMPTS_PER_LINE == 0:
-                    _log.warning("brokers_unreachable", servers=self._kafka.bootstrap_servers, reason=repr(error))
-                attempt += 1
-                await producer.stop()
-            except BaseException:  # cancelled, or a setting that aiokafka refuses
-                await producer.stop()
-                raise
-            else:
-                return producer
-            await asyncio.sleep(_RETRY)
 
     def _make(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -95,8 +74,8 @@ async def _end(producer: AIOKafkaProducer, patience: float) -> None:
 
 async def _drop(producer: AIOKafkaProducer, batches: Any) -> None:
     """Cut the connections, with what stands in their buffers, and fail every batch."""
-    for connected in list(producer.client._conns.values()):  # noqa: SLF001
-        if connected._writer is not None:  # noqa: SLF001
-            connected._writer.transport.abort()  # noqa: SLF001
+    for socket in list(producer.client._conns.values()):  # noqa: SLF001
+        if socket._writer is not None:  # noqa: SLF001
+            socket._writer.transport.abort()  # noqa: SLF001
     await asyncio.sleep(0.3)  # requests that failed by this put their batches back after 0.1 s
     batches.fail_all(ProducerClosed())
