@@ -1,0 +1,123 @@
+"""From a submission to what is written of it: the inputs for the router, the answer, and the claim that holds both.
+
+The winner of a claim and everyone who helps it call the same functions with the same values, so a message has one
+content whoever writes it. It must never know a table or a clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from chassis.ids import parse_message_id
+from schemas.envelope import to_timestamp
+from schemas.idempotency import Claim
+from schemas.inputs import Submit
+from schemas.mail import Content, Environment, Lane
+from services.ingest.domain.submission import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was decided once, at the first acceptance, and is never decided again."""
+
+    message_ids: tuple[str, ...]
+    submission_id: str
+    created_at_ms: int
+    from_: str  # header form, the project's default resolved
+    environment: Environment
+    api_key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where all messages of one request go."""
+
+    lane: Lane
+    partition: int
+
+
+def answer_of(submission: Submission, accepted: Accepted) -> bytes:
+    """The body of the 202."""
+    first = submission.recipients[0].envelope
+    answer: dict[str, object] = {
+        "message_id": accepted.message_ids[0],
+        "status": "queued",
+        "recipient": first,
+        "created_at": to_timestamp(accepted.created_at_ms),
+    }
+    if submission.several:
+        answer["messages"] = [
+            {"message_id": message_id, "recipient": address.envelope, "role": "to"}
+            for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
+        ]
+    return orjson.dumps(answer)
+
+
+def submits_of(submission: Submission, accepted: Accepted, *, valid_until_ms: int) -> list[Submit]:
+    """One input per recipient; `valid_until_ms` is broker time, of the request that writes them."""
+    content = Content(
+        from_=accepted.from_,
+        to=[address.header for address in submission.recipients],
+        reply_to=[address.header for address in submission.reply_to],
+        subject=submission.subject,
+        text=submission.text,
+        html=submission.html,
+        headers=submission.headers,
+    )
+    return [
+        Submit(
+            message_id=message_id,
+            recipient=address.envelope,
+            destination=address.domain,
+            content=content,
+            tags=list(submission.tags),
+            metadata=submission.metadata,
+            priority=submission.priority,
+            environment=accepted.environment,
+            on_unknown="resend",
+            channel="api",
+            api_key_id=accepted.api_key_id,
+            size=submission.size,
+            submission_id=accepted.submission_id,
+            created_at_ms=accepted.created_at_ms,
+            valid_until_ms=valid_until_ms,
+        )
+        for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
+    ]
+
+
+def claim_of(
+    accepted: Accepted, *, claim_id: str, fingerprint: str, answer: bytes, valid_until_ms: int
+) -> Claim:  # fmt: skip
+    return Claim(
+        claim_id=claim_id,
+        fingerprint=fingerprint,
+        answer=answer.decode(),
+        message_ids=list(accepted.message_ids),
+        submission_id=accepted.submission_id,
+        created_at_ms=accepted.created_at_ms,
+        from_=accepted.from_,
+        environment=accepted.environment,
+        api_key_id=accepted.api_key_id,
+        valid_until_ms=valid_until_ms,
+    )
+
+
+def accepted_by(claim: Claim) -> Accepted:
+    """What the claim's writer decided."""
+    return Accepted(
+        message_ids=tuple(claim.message_ids),
+        submission_id=claim.submission_id,
+        created_at_ms=claim.created_at_ms,
+        from_=claim.from_,
+        environment=claim.environment,
+        api_key_id=claim.api_key_id,
+    )
+
+
+def place_of(message_ids: Sequence[str]) -> Placed:
+    """Where the messages of these ids (made here) live."""
+    parsed = parse_message_id(message_ids[0])
+    assert parsed is not None, "an id that this service made is well formed"
+    return Placed(parsed.lane, parsed.partition)

@@ -1,0 +1,77 @@
+"""What is wrong with a request: one fault per field, and the refusals the API answers with.
+
+The catalogue of codes is here and nowhere else; a code, once published, never changes its meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One field at fault. `field` is a path such as `recipient[2]` or `headers.X-A`."""
+
+    field: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a code stands for: its HTTP status and what the caller should do about it."""
+
+    status: int
+    hint: str
+
+
+CODES: dict[str, Meaning] = {
+    "invalid_json": Meaning(400, "Send one JSON object in UTF-8, without NaN, lone surrogates or deep nesting."),
+    "incomplete_body": Meaning(400, "Send the whole body, at once. The request was not carried out."),
+    "invalid_idempotency_key": Meaning(400, "Send one Idempotency-Key of 1 to 256 printable characters, or none."),
+    "missing_api_key": Meaning(401, "Send the header `Authorization: Bearer <key>`."),
+    "invalid_api_key": Meaning(401, "Check the key, or create a new one. Do not retry unchanged."),
+    "insufficient_scope": Meaning(403, "Use a key that has the scope. Do not retry unchanged."),
+    "not_found": Meaning(404, "Check the id. An id of another project is not found either."),
+    "payload_too_large": Meaning(413, "Make the message smaller, or name fewer recipients. Do not retry unchanged."),
+    "validation_error": Meaning(
+        422, "Correct the fields named in `errors`; all of them are listed. Nothing was queued."
+    ),
+    "idempotency_key_reused": Meaning(422, "Use a new key for a new request; repeat the first body to get its answer."),
+    "rate_limited": Meaning(429, "Wait for the time in Retry-After, then go on; spread the requests."),
+    "unavailable": Meaning(503, "Retry after the time in Retry-After."),
+}
+
+UNKNOWN_OUTCOME_HINT = (
+    "Unknown: the request may or may not have been accepted. Retry with the same Idempotency-Key to get one message "
+    "and its answer; without a key a retry may send twice."
+)
+
+
+class Refused(Exception):
+    """The request is answered with `code` of the catalogue, and nothing (more) happens."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        faults: Sequence[Fault] = (),
+        retry_after: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.faults = tuple(faults)
+        self.retry_after = retry_after
+        self.hint = hint or CODES[code].hint
+
+    @property
+    def status(self) -> int:
+        return CODES[self.code].status
+
+
+def invalid(faults: Sequence[Fault]) -> Refused:
+    """The 422 that names every fault."""
+    count = "One field is" if len(faults) == 1 else f"{len(faults)} fields are"
+    return Refused("validation_error", f"{count} wrong; nothing was done.", faults=faults)

@@ -1,0 +1,227 @@
+"""What may be in the body of `POST /messages`: raw JSON in, a `Submission` or all of its faults out.
+
+Pure and deterministic: a helper that reads the same body later gets the same submission. It must never look at a
+table, so defaults (the project's `from`) and permissions come after it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import orjson
+
+from schemas.mail import Priority
+from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
+from services.ingest.domain.characters import FORBIDDEN_IN_BODIES, FORBIDDEN_IN_HEADERS
+from services.ingest.domain.faults import Fault, Refused, invalid
+from services.ingest.domain.fields import faults_of_names, read_tags, shown
+from services.ingest.domain.header_fields import MAX_LINE_OCTETS, header_faults
+
+MAX_RECIPIENTS = 50
+MAX_REPLY_TO = 10
+MAX_METADATA = 50
+MAX_METADATA_KEY = 40
+MAX_METADATA_VALUE = 500
+MAX_CONTENT_OCTETS = 128 * 1024  # larger content would be a claim check, which is not built yet
+
+FIELDS = frozenset(
+    {"recipient", "to", "from", "subject", "text", "html", "headers", "metadata", "tags", "priority", "reply_to"}
+)
+UNSUPPORTED = frozenset(
+    {"template", "template_data", "scheduled_time", "cc", "bcc", "attachments", "deliver_before", "on_unknown"}
+)
+
+_PRIORITIES = frozenset(get_args(Priority))
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request to send, free of faults. `from_` is None where the project's default is to be used."""
+
+    recipients: tuple[Address, ...]
+    several: bool  # whether `recipient` was a list: the answer has one, too
+    from_: Address | None
+    reply_to: tuple[Address, ...]
+    subject: str
+    text: str | None
+    html: str | None
+    headers: dict[str, str]
+    metadata: dict[str, str]
+    tags: tuple[str, ...]
+    priority: Priority
+    size: int  # bytes of subject, text, html and headers
+
+    def content_json(self) -> bytes:
+        """What each recipient's record repeats, about as it is encoded."""
+        to = [address.header for address in self.recipients]
+        return orjson.dumps([to, self.subject, self.text, self.html, self.headers, self.metadata, self.tags])
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The body as a JSON object. Raises Refused (400)."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refused("invalid_json", f"The body is not JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise Refused("invalid_json", "The body is JSON, but not an object.")
+    return body
+
+
+def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> Submission:
+    """Validate `body`. Raises Refused (422) with every fault, `earlier` ones first, or 413 where only the size is wrong."""
+    faults = [*earlier, *faults_of_names(body, FIELDS, UNSUPPORTED)]
+    recipients = _recipients(body, faults)
+    from_ = _one_address(body, "from", faults)
+    reply_to = _addresses(body.get("reply_to"), "reply_to", MAX_REPLY_TO, faults)
+    subject = _subject(body, faults)
+    text, html = _body_part(body, "text", faults), _body_part(body, "html", faults)
+    if not text and not html and not any(fault.field in {"text", "html"} for fault in faults):
+        faults.append(Fault("text", "required", "Give `text`, `html` or both."))
+    headers = _string_map(body, "headers", faults)
+    faults += header_faults(headers, reply_to_given=bool(reply_to))
+    metadata = _metadata(body, faults)
+    tags = read_tags(body.get("tags"), faults)
+    priority = _priority(body, faults)
+    if faults:
+        raise invalid(faults)
+    size = len(subject.encode()) + sum(len(part.encode()) for part in (text, html) if part)
+    size += sum(len(name) + len(value.encode()) for name, value in headers.items())
+    if size > MAX_CONTENT_OCTETS:
+        raise Refused("payload_too_large", f"Content has at most {MAX_CONTENT_OCTETS} bytes; this one has {size}.")
+    several = isinstance(body.get("recipient", body.get("to")), list)
+    return Submission(
+        recipients, several, from_, reply_to, subject, text, html, headers, metadata, tags, priority, size
+    )  # fmt: skip
+
+
+def check_batch_fits(submission: Submission, max_bytes: int) -> None:
+    """All messages of a request go out as one batch of at most `max_bytes`, or none does. Raises Refused (413)."""
+    # 2 kB: envelope, ids, record headers and the recipient itself.
+    if len(submission.recipients) * (len(submission.content_json()) + 2048) > max_bytes:
+        message = "All recipients of a request go out together; this content is too large for so many of them."
+        raise Refused("payload_too_large", message)
+
+
+def _recipients(body: Mapping[str, Any], faults: list[Fault]) -> tuple[Address, ...]:
+    field = "to" if body.get("recipient") is None and body.get("to") is not None else "recipient"
+    if field == "recipient" and body.get("to") is not None:
+        faults.append(Fault("to", "conflict", "`to` is another name of `recipient`: give one of them."))
+    value = body.get(field)
+    if value is None:
+        faults.append(Fault("recipient", "required", "Give a recipient."))
+        return ()
+    if value == []:
+        faults.append(Fault(field, "required", "The list of recipients is empty."))
+        return ()
+    found = _addresses(value, field, MAX_RECIPIENTS, faults)
+    seen: set[str] = set()
+    for index, address in enumerate(found):
+        if address.envelope.lower() in seen:
+            faults.append(Fault(f"{field}[{index}]", "duplicate", "This recipient stands in the list twice."))
+        seen.add(address.envelope.lower())
+    return found
+
+
+def _addresses(value: Any, field: str, limit: int, faults: list[Fault]) -> tuple[Address, ...]:
+    """`value` is an address or a list of at most `limit`; null is none."""
+    if value is None:
+        return ()
+    if isinstance(value, list):
+        if len(value) > limit:
+            faults.append(Fault(field, "too_many", f"There may be {limit} addresses."))
+            return ()
+        found = [_address(item, f"{field}[{index}]", faults) for index, item in enumerate(value)]
+    else:
+        found = [_address(value, field, faults)]
+    return tuple(address for address in found if address is not None)
+
+
+def _one_address(body: Mapping[str, Any], field: str, faults: list[Fault]) -> Address | None:
+    value = body.get(field)
+    return None if value is None else _address(value, field, faults)
+
+
+def _address(value: Any, field: str, faults: list[Fault]) -> Address | None:
+    if not isinstance(value, str):
+        faults.append(Fault(field, "invalid_type", "An address is a string: `a@b` or `Name <a@b>`."))
+        return None
+    try:
+        return parse_address(value)
+    except InvalidAddress as error:
+        faults.append(Fault(field, "invalid_address", str(error)))
+        return None
+
+
+def _subject(body: Mapping[str, Any], faults: list[Fault]) -> str:
+    value = body.get("subject")
+    if value is None or value == "":
+        faults.append(Fault("subject", "required", "Give a subject."))
+    elif not isinstance(value, str):
+        faults.append(Fault("subject", "invalid_type", "A subject is a string."))
+    elif FORBIDDEN_IN_HEADERS.search(value):
+        faults.append(Fault("subject", "forbidden_characters", "A subject is one line without control characters."))
+    elif len(value.encode()) > MAX_LINE_OCTETS:
+        faults.append(Fault("subject", "too_long", f"A subject has at most {MAX_LINE_OCTETS} bytes."))
+    else:
+        return value
+    return ""
+
+
+def _body_part(body: Mapping[str, Any], field: str, faults: list[Fault]) -> str | None:
+    value = body.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        faults.append(Fault(field, "invalid_type", f"`{field}` is a string."))
+    elif FORBIDDEN_IN_BODIES.search(value):
+        message = "It holds NUL or another control character; only line breaks and tabs may stand in a body."
+        faults.append(Fault(field, "forbidden_characters", message))
+    else:
+        return value
+    return None
+
+
+def _string_map(body: Mapping[str, Any], field: str, faults: list[Fault]) -> dict[str, Any]:
+    """The member as an object; its values are judged by the caller."""
+    value = body.get(field)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        faults.append(Fault(field, "invalid_type", f"`{field}` is an object of strings."))
+        return {}
+    return value
+
+
+def _metadata(body: Mapping[str, Any], faults: list[Fault]) -> dict[str, str]:
+    value = _string_map(body, "metadata", faults)
+    if len(value) > MAX_METADATA:
+        faults.append(Fault("metadata", "too_many", f"There may be {MAX_METADATA} entries."))
+        return {}
+    for name, item in value.items():
+        if (fault := _metadata_fault(name, item)) is not None:
+            faults.append(Fault(f"metadata.{shown(name)}", *fault))
+    return value
+
+
+def _metadata_fault(name: str, value: Any) -> tuple[str, str] | None:
+    if not 0 < len(name) <= MAX_METADATA_KEY:
+        return "invalid_key", f"A key has 1 to {MAX_METADATA_KEY} characters."
+    if not isinstance(value, str):
+        return "invalid_type", "A value is a string."
+    if len(value) > MAX_METADATA_VALUE:
+        return "too_long", f"A value has at most {MAX_METADATA_VALUE} characters."
+    if FORBIDDEN_IN_HEADERS.search(name) or FORBIDDEN_IN_HEADERS.search(value):
+        return "forbidden_characters", "Keys and values hold no control characters or line breaks."
+    return None
+
+
+def _priority(body: Mapping[str, Any], faults: list[Fault]) -> Priority:
+    value = body.get("priority")
+    if value is None:
+        return "normal"
+    if not isinstance(value, str) or value not in _PRIORITIES:
+        faults.append(Fault("priority", "invalid_value", "A priority is critical, high, normal or bulk."))
+        return "normal"
+    priority: Priority = value  # type: ignore[assignment]  # it is in the Literal: checked in the line above
+    return priority
