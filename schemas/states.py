@@ -21,7 +21,9 @@ class OutboxEntry(Value):
 
     input_offset: int
     events: list[JsonObject] = Field(default_factory=list)  # envelopes of message-events, in order
-    delivery: JsonObject | None = None  # envelope of a Delivery; `content` null where the Submit of this offset has it
+    # Envelope of a Delivery; `content` null (it is the state's, or stands in the Submit of this offset) and
+    # `valid_until_ms` 0 (it is the lease of whoever emits it).
+    delivery: JsonObject | None = None
     suppression: JsonObject | None = None  # envelope of a Suppression
     account_event: JsonObject | None = None  # envelope of a SuppressionAdded
 
@@ -47,8 +49,11 @@ class MessageState(Payload):
     dispatch: int
     in_flight: bool  # handed out, no outcome yet
     first_dispatched_at_ms: int | None  # of this attempt
-    due_at_ms: int | None
+    due_at_ms: int | None  # its timer: the next attempt while it waits, the watchdog while it is in flight
     reason: WaitReason | None
+    rank_ms: int  # its place within its tier: when it was accepted, or when a deferred one is due
+    submit_offset: int | None  # where its Submit lies: what a thin state's content is read from
+    unknown_attempts: list[int]  # a late outcome of these still corrects the status
     closed_at_ms: int | None
     input_offset: int  # the last input folded
     outbox: list[OutboxEntry]
