@@ -1,0 +1,57 @@
+"""The suppression list as an index by recipient over the table, with the freshness that R11 demands of who starts mail."""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from chassis.table import LEASE, Table, Tables
+from schemas.tables import Suppression
+from services.router.domain.message import Listed
+from services.router.metrics import STALE
+from services.router.ports import OnListed
+
+_WAIT = 1.0  # seconds a batch waits for a fresh list before its partition backs off
+
+
+class SuppressionIndex:
+    """Union over origins: a recipient is listed while any origin lists it."""
+
+    def __init__(self, tables: Tables, table: Table[Suppression]) -> None:
+        self._tables = tables
+        self._by_recipient: dict[tuple[str, str], dict[str, Suppression]] = defaultdict(dict)
+        self._watchers: set[OnListed] = set()
+        table.on_change(self._changed)
+
+    async def fresh(self) -> bool:
+        if self._tables.fresh_within(LEASE) or await self._tables.wait_fresh(LEASE, within=_WAIT):
+            return True
+        STALE.inc()
+        return False
+
+    def listed(self, project_id: str, address: str) -> Listed | None:
+        found = self._found(project_id, address)
+        return None if found is None else Listed(found.reason, found.source_event_id)
+
+    def id_of(self, project_id: str, address: str) -> str | None:
+        found = self._found(project_id, address)
+        return None if found is None else found.id
+
+    def watch(self, notify: OnListed) -> Callable[[], None]:
+        self._watchers.add(notify)
+        return lambda: self._watchers.discard(notify)
+
+    def _found(self, project_id: str, address: str) -> Suppression | None:
+        """The oldest of the origins' records: what stopped the mail first."""
+        entries = self._by_recipient.get((project_id, address))
+        return min(entries.values(), key=lambda entry: (entry.created_at, entry.id)) if entries else None
+
+    def _changed(self, key: str, before: Suppression | None, after: Suppression | None) -> None:
+        if before is not None:
+            place = (before.project_id, before.recipient.lower())
+            self._by_recipient[place].pop(key, None)
+            if not self._by_recipient[place]:
+                del self._by_recipient[place]
+        if after is not None:
+            address = after.recipient.lower()
+            self._by_recipient[after.project_id, address][key] = after
+            for notify in self._watchers:
+                notify(after.project_id, address, after.id)

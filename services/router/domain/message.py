@@ -1,0 +1,492 @@
+"""The life of one message: `decide` says what an input means for it, `evolve` what it is afterwards.
+
+Pure: time, table look-ups, chance and the admission verdict come in through `Context`. It must never read anything else.
+
+A state's `attempt` and `dispatch` name the hand-out that is in flight, or else the one that comes next. `due_at_ms` is
+the time of its timer: the next attempt while it waits, the watchdog while it is in flight.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, assert_never
+
+from chassis.ids import parse_message_id
+from schemas.envelope import to_timestamp
+from schemas.events import (
+    MessageAccepted,
+    MessageBounced,
+    MessageDeferred,
+    MessageDelivered,
+    MessageEvent,
+    MessageHeld,
+    MessageQueued,
+    MessageSuppressed,
+    MessageUnknown,
+)
+from schemas.inputs import (
+    AttemptFinished,
+    AttemptInput,
+    AttemptPostponed,
+    AttemptRefused,
+    AttemptUnknown,
+    Due,
+    Recheck,
+    Submit,
+)
+from schemas.mail import TERMINAL, Attempt, Category, Content, WaitReason
+from schemas.states import MessageState
+from services.router.domain.ladder import Ladder
+from services.router.domain.transitions import follow
+
+# A timer that fired earlier than this before its time was fired by a wrong clock: it fires again.
+_EARLY_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record of this message that nobody can read; it lies in the DLQ at `dead_letter`."""
+
+    message_id: str
+    dead_letter: str | None
+
+
+Given = (
+    Submit
+    | AttemptFinished
+    | AttemptUnknown
+    | AttemptPostponed
+    | AttemptRefused
+    | Due
+    | Recheck
+    | Unreadable
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Why the recipient stands on the suppression list."""
+
+    reason: str
+    source_event_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision may know beside the state and the input. Times are broker time in ms."""
+
+    now_ms: int
+    offset: int  # of the input
+    landed_ms: int  # the input's own timestamp
+    listed: Listed | None  # as of `checked_at_ms`
+    checked_at_ms: int
+    room: bool  # the destination's window has room, and nobody waits in front
+    ladder: Ladder
+    jitter: float  # 0 to 1
+    path: str
+    watchdog_ms: int  # how long an attempt may stay without an outcome
+    submitted: Content | None = None  # read again from the log, for a hand-out whose state is thin
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Give the attempt to a sender."""
+
+    attempt: int
+    dispatch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Keep it here. `rank_ms` None keeps its place in the queue, `due_at_ms` None waits for admission."""
+
+    attempt: int
+    dispatch: int
+    reason: WaitReason
+    due_at_ms: int | None
+    rank_ms: int | None
+    content: Content | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one input makes of a message; `NOTHING` where it changes nothing."""
+
+    events: tuple[MessageEvent, ...] = ()
+    hand_out: HandOut | None = None
+    wait: Wait | None = None
+    suppress: bool = False  # the recipient is proven not to exist
+    unknown_attempt: int | None = None  # nobody can know what became of it
+    known_attempt: int | None = None  # a late outcome settled what was unknown
+
+
+NOTHING: Final = Decision()
+
+
+def decide(state: MessageState | None, given: Given, context: Context) -> Decision:
+    """What `given` means for the message in `state` (None: nobody knows it yet)."""
+    match given:
+        case Submit():
+            return _submit(given, context) if state is None else NOTHING
+        case Unreadable():
+            return _unreadable(state, given)
+        case _ if state is None or state.status in TERMINAL:
+            return NOTHING
+        case AttemptFinished():
+            return _finished(state, given, context)
+        case AttemptUnknown():
+            return _unknown(state, given, context)
+        case AttemptPostponed():
+            return _postponed(state, given, context)
+        case AttemptRefused():
+            return _refused(state, given)
+        case Due():
+            return _due(state, given, context)
+        case Recheck():
+            return NOTHING if state.in_flight or context.listed is None else _suppressed(state, context.listed)
+        case _:
+            assert_never(given)
+
+
+def evolve(state: MessageState | None, given: Given, decision: Decision, context: Context) -> MessageState:
+    """The message after `decision`. Raises IllegalTransition where the state table forbids it."""
+    before = state if state is not None else _born(given, context)
+    status = None if state is None else state.status
+    for event in decision.events:
+        status = follow(status, event.status)
+    changes: dict[str, Any] = {
+        "status": status,
+        "sequence": before.sequence + len(decision.events),
+        "unknown_attempts": _unknown_attempts(before, decision),
+    }
+    if status in TERMINAL:
+        changes |= _closed(context)
+    elif status == "held":
+        changes |= _parked(before)
+    elif decision.hand_out is not None:
+        changes |= _handed_out(before, decision.hand_out, context)
+    elif decision.wait is not None:
+        changes |= _waiting(before, decision.wait)
+    return before.model_copy(update=changes)
+
+
+# what the inputs mean
+
+
+def _submit(submit: Submit, context: Context) -> Decision:
+    if context.landed_ms > submit.valid_until_ms:
+        return NOTHING
+    queued = MessageQueued(
+        **_of(submit, "queued"),
+        from_=submit.content.from_,
+        subject=submit.content.subject,
+        priority=submit.priority,
+        channel=submit.channel,
+        api_key_id=submit.api_key_id,
+        size=submit.size,
+        submission_id=submit.submission_id,
+        created_at=to_timestamp(submit.created_at_ms),
+    )
+    if context.listed is not None:
+        stopped = MessageSuppressed(
+            **_of(submit, "suppressed"),
+            reason=context.listed.reason,
+            source_event_id=context.listed.source_event_id,
+            by="router",
+        )
+        return Decision((queued, stopped))
+    accepted = MessageAccepted(
+        **_of(submit, "accepted"),
+        path=context.path,
+        suppression_checked_at=to_timestamp(context.checked_at_ms),
+        reason=None if context.room else "admission",
+        next_attempt_at=None,
+    )
+    if context.room:
+        return Decision((queued, accepted), hand_out=HandOut(1, 1))
+    waits = Wait(1, 1, "admission", due_at_ms=None, rank_ms=None, content=submit.content)
+    return Decision((queued, accepted), wait=waits)
+
+
+def _finished(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
+    late = finished.attempt in state.unknown_attempts
+    if not late and not _handed_out_before(state, finished):
+        return NOTHING
+    match finished.outcome:
+        case "delivered":
+            event = MessageDelivered(
+                **_of(state, "delivered"), **_outcome(finished.detail, finished.category, reason=None, next_ms=None)
+            )
+            return Decision((event,))
+        case "permanent":
+            # The next attempt is under way already: what it brings is the truth.
+            if late and state.in_flight:
+                return NOTHING
+            return _bounced(state, finished.detail, finished.category)
+        case "temporary":
+            return _temporary(state, finished, context, late=late)
+        case _:
+            assert_never(finished.outcome)
+
+
+def _temporary(state: MessageState, finished: AttemptFinished, context: Context, *, late: bool) -> Decision:
+    if state.status == "held":
+        return NOTHING
+    if late:
+        # Only the word `unknown` was wrong: it stays where it waits.
+        if state.in_flight or state.status != "unknown" or finished.attempt != state.attempt - 1:
+            return NOTHING
+        corrected = _outcome(finished.detail, finished.category, reason=state.reason, next_ms=state.due_at_ms)
+        return Decision((MessageDeferred(**_of(state, "deferred"), **corrected),), known_attempt=finished.attempt)
+    due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
+    if due is None:
+        return _bounced(state, finished.detail, finished.category)
+    outcome = _outcome(finished.detail, finished.category, reason="retry_ladder", next_ms=due)
+    deferred = MessageDeferred(**_of(state, "deferred"), **outcome)
+    return Decision((deferred,), wait=_next_attempt(state, due, finished.content))
+
+
+def _unknown(state: MessageState, unknown: AttemptUnknown, context: Context) -> Decision:
+    if state.status == "held" or not _handed_out_before(state, unknown):
+        return NOTHING
+    due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
+    if due is None:
+        return _bounced(state, unknown.detail, "unknown")
+    event = MessageUnknown(
+        **_of(state, "unknown"), **_outcome(unknown.detail, "unknown", reason="retry_ladder", next_ms=due)
+    )
+    wait = _next_attempt(state, due, unknown.content)
+    return Decision((event,), wait=wait, unknown_attempt=state.attempt)
+
+
+def _postponed(state: MessageState, postponed: AttemptPostponed, context: Context) -> Decision:
+    if not _is_in_flight(state, postponed):
+        return NOTHING
+    until = max(postponed.until_ms, context.now_ms)
+    return Decision(
+        wait=Wait(
+            state.attempt, state.dispatch + 1, "postponed", due_at_ms=until, rank_ms=None, content=postponed.content
+        )
+    )
+
+
+def _refused(state: MessageState, refused: AttemptRefused) -> Decision:
+    if not _is_in_flight(state, refused):
+        return NOTHING
+    return _suppressed(state, Listed(refused.suppression_reason, refused.source_event_id))
+
+
+def _due(state: MessageState, due: Due, context: Context) -> Decision:
+    if (due.attempt, due.dispatch) != (state.attempt, state.dispatch) or not _timer_fits(state, due, context):
+        return NOTHING
+    if due.kind == "watchdog":
+        if state.content is None and context.submitted is None:
+            return _held(state, source=None)  # its content is past the log's retention
+        return Decision(hand_out=HandOut(state.attempt, state.dispatch + 1))
+    if context.listed is not None:
+        return _suppressed(state, context.listed)
+    if context.room:
+        return Decision(hand_out=HandOut(state.attempt, state.dispatch))
+    if due.kind == "admission":
+        return NOTHING
+    return Decision(wait=Wait(state.attempt, state.dispatch, "admission", due_at_ms=None, rank_ms=None, content=None))
+
+
+def _timer_fits(state: MessageState, due: Due, context: Context) -> bool:
+    """Whether this timer is the one the message waits for, and its time has come by the broker's clock."""
+    match due.kind:
+        case "admission":
+            return state.reason == "admission"
+        case "retry":
+            fits = state.reason in {"retry_ladder", "postponed"}
+        case "watchdog":
+            fits = state.in_flight
+        case _:
+            assert_never(due.kind)
+    return fits and state.due_at_ms is not None and context.landed_ms + _EARLY_MS >= state.due_at_ms
+
+
+def _unreadable(state: MessageState | None, poison: Unreadable) -> Decision:
+    if state is not None:
+        held = state.status == "held" or state.status in TERMINAL
+        return NOTHING if held else _held(state, source=poison.dead_letter)
+    nobody = {"recipient": "", "status": "held", "tags": [], "metadata": {}, "environment": "live"}
+    event = MessageHeld(
+        message_id=poison.message_id,
+        **nobody,  # type: ignore[arg-type]  # what an unreadable record says of itself
+        reason="internal_error",
+        source_event_id=poison.dead_letter,
+        by="router",
+    )
+    return Decision((event,))
+
+
+def _handed_out_before(state: MessageState, about: AttemptInput) -> bool:
+    """Whether the outcome is of the present attempt: of the hand-out in flight, or of an earlier one.
+
+    The journal lets one hand-out of an attempt run only, so whichever reports is the truth about the attempt.
+    """
+    return about.attempt == state.attempt and about.dispatch < state.dispatch + state.in_flight
+
+
+def _is_in_flight(state: MessageState, about: AttemptInput) -> bool:
+    return state.in_flight and (about.attempt, about.dispatch) == (state.attempt, state.dispatch)
+
+
+# what a decision is made of
+
+
+def _next_attempt(state: MessageState, due_ms: int, content: Content | None) -> Wait:
+    return Wait(state.attempt + 1, 1, "retry_ladder", due_at_ms=due_ms, rank_ms=due_ms, content=content)
+
+
+def _bounced(state: MessageState, detail: Attempt, category: Category) -> Decision:
+    event = MessageBounced(**_of(state, "bounced"), **_outcome(detail, category, reason=None, next_ms=None))
+    return Decision((event,), suppress=category == "invalid_recipient")
+
+
+def _suppressed(state: MessageState, listed: Listed) -> Decision:
+    event = MessageSuppressed(
+        **_of(state, "suppressed"), reason=listed.reason, source_event_id=listed.source_event_id, by="router"
+    )
+    return Decision((event,))
+
+
+def _held(state: MessageState, source: str | None) -> Decision:
+    event = MessageHeld(**_of(state, "held"), reason="internal_error", source_event_id=source, by="router")
+    return Decision((event,))
+
+
+def _of(known: MessageState | Submit, status: str) -> dict[str, Any]:
+    """What every event says of its message."""
+    return {
+        "message_id": known.message_id,
+        "recipient": known.recipient,
+        "status": status,
+        "tags": known.tags,
+        "metadata": known.metadata,
+        "environment": known.environment,
+    }
+
+
+def _outcome(
+    detail: Attempt, category: Category, *, reason: WaitReason | None, next_ms: int | None
+) -> dict[str, Any]:
+    return {
+        "attempt": detail,
+        "category": category,
+        "reason": reason,
+        "next_attempt_at": None if next_ms is None else to_timestamp(next_ms),
+    }
+
+
+# what the message is afterwards
+
+
+def _born(given: Given, context: Context) -> MessageState:
+    """The message before its first event."""
+    known: dict[str, Any]
+    match given:
+        case Submit():
+            known = {
+                "recipient": given.recipient,
+                "destination": given.destination,
+                "tags": given.tags,
+                "metadata": given.metadata,
+                "environment": given.environment,
+                "priority": given.priority,
+                "on_unknown": given.on_unknown,
+                "from_": given.content.from_,
+                "created_at_ms": given.created_at_ms,
+                "submit_offset": context.offset,
+            }
+        case _:
+            known = _as_the_id_says(given.message_id)
+    return MessageState.model_construct(
+        message_id=given.message_id,
+        status="queued",
+        sequence=0,
+        **known,
+        content=None,
+        attempt=1,
+        dispatch=1,
+        in_flight=False,
+        first_dispatched_at_ms=None,
+        due_at_ms=None,
+        reason=None,
+        rank_ms=context.landed_ms,
+        unknown_attempts=[],
+        closed_at_ms=None,
+        input_offset=context.offset,
+        outbox=[],
+        epoch=0,
+        valid_until_ms=0,
+    )
+
+
+def _as_the_id_says(message_id: str) -> dict[str, Any]:
+    parts = parse_message_id(message_id)
+    assert parts is not None, "only a message's own id makes a message"
+    return {
+        "recipient": "",
+        "destination": "",
+        "tags": [],
+        "metadata": {},
+        "environment": "live",
+        "priority": "high" if parts.lane == "express" else "normal",
+        "on_unknown": "resend",
+        "from_": "",
+        "created_at_ms": parts.created_at_ms,
+        "submit_offset": None,
+    }
+
+
+def _unknown_attempts(before: MessageState, decision: Decision) -> list[int]:
+    kept = [attempt for attempt in before.unknown_attempts if attempt != decision.known_attempt]
+    return kept if decision.unknown_attempt is None else [*kept, decision.unknown_attempt]
+
+
+def _closed(context: Context) -> dict[str, Any]:
+    return {
+        "content": None,
+        "in_flight": False,
+        "first_dispatched_at_ms": None,
+        "due_at_ms": None,
+        "reason": None,
+        "unknown_attempts": [],
+        "closed_at_ms": context.now_ms,
+    }
+
+
+def _parked(before: MessageState) -> dict[str, Any]:
+    """Held: a hand-out that is out there may still report, by a dispatch below the next one."""
+    return {
+        "in_flight": False,
+        "dispatch": before.dispatch + before.in_flight,
+        "due_at_ms": None,
+        "reason": "internal_error",
+    }
+
+
+def _handed_out(before: MessageState, hand_out: HandOut, context: Context) -> dict[str, Any]:
+    return {
+        "attempt": hand_out.attempt,
+        "dispatch": hand_out.dispatch,
+        "in_flight": True,
+        "first_dispatched_at_ms": before.first_dispatched_at_ms or context.now_ms,
+        "due_at_ms": context.now_ms + context.watchdog_ms,
+        "reason": None,
+        "content": before.content or context.submitted,
+    }
+
+
+def _waiting(before: MessageState, wait: Wait) -> dict[str, Any]:
+    same_attempt = wait.attempt == before.attempt
+    return {
+        "attempt": wait.attempt,
+        "dispatch": wait.dispatch,
+        "in_flight": False,
+        "first_dispatched_at_ms": before.first_dispatched_at_ms if same_attempt else None,
+        "due_at_ms": wait.due_at_ms,
+        "reason": wait.reason,
+        "rank_ms": before.rank_ms if wait.rank_ms is None else wait.rank_ms,
+        "content": wait.content or before.content,
+    }

@@ -1,0 +1,140 @@
+"""What the router needs of the world: its local file, the suppression list, and submissions read again from the log."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from schemas.mail import Content
+from services.router.domain.admission import Standing
+from services.router.domain.message import Listed
+
+# The broker's clock in ms (`chassis.log.Log.broker_now_ms`).
+BrokerTime = Callable[[], int]
+TimerKind = Literal["retry", "admission", "watchdog"]
+# Told (project id, address, suppression id) of each suppression that is added or changed.
+OnListed = Callable[[str, str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message as the local file indexes it; `record` is its state record, untouched."""
+
+    message_id: str
+    project_id: str
+    address: str  # as suppressions name it
+    standing: Standing
+    attempt: int
+    dispatch: int
+    rank_ms: int
+    submit_offset: int
+    created_at_ms: int
+    due_at_ms: int | None
+    closed_at_ms: int | None
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A message whose time, or turn, has come."""
+
+    message_id: str
+    project_id: str
+    kind: TimerKind
+    attempt: int
+    dispatch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Open messages of one destination and tier, counted from the file."""
+
+    destination: str
+    tier: int
+    in_flight: int
+    queued: int
+    waiting: int
+    postponed_until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """Of what waits for one destination: the oldest acceptance, and the next time that something is due."""
+
+    oldest_ms: int | None
+    next_due_ms: int | None
+
+
+class Store(Protocol):
+    """A throw-away view of one partition's message-state. What is written is kept at the next `commit`."""
+
+    def next_offset(self) -> int | None:
+        """The changelog offset to go on from; None where there is nothing."""
+        ...
+
+    def input_offset(self) -> int | None:
+        """The last committed input offset that the changelog remembers."""
+        ...
+
+    def put(self, row: Row) -> None: ...
+
+    def remove(self, message_id: str) -> None: ...
+
+    def remember_input_offset(self, offset: int) -> None: ...
+
+    def applied(self, offset: int, timestamp_ms: int) -> None:
+        """This changelog record is in."""
+        ...
+
+    def commit(self) -> None: ...
+
+    def records(self, message_ids: Iterable[str]) -> Mapping[str, bytes]: ...
+
+    def standing(self, message_id: str) -> Standing | None: ...
+
+    def due(self, now_ms: int, limit: int) -> Sequence[Timer]:
+        """Timers whose time has come, the longest overdue first."""
+        ...
+
+    def queued(self, destination: str, tier: int, limit: int) -> Sequence[Timer]:
+        """Who waits for admission, in order."""
+        ...
+
+    def unsent_to(self, project_id: str, address: str) -> Sequence[str]:
+        """Open messages to this recipient that are not in flight."""
+        ...
+
+    def unsent_recipients(self) -> Iterable[tuple[str, str]]:
+        """(project id, address) of all open messages that are not in flight."""
+        ...
+
+    def census(self) -> Iterable[Census]: ...
+
+    def horizon(self, destination: str) -> Horizon: ...
+
+    def closed_before(self, ms: int, limit: int) -> Sequence[str]: ...
+
+    def close(self) -> None: ...
+
+
+class Suppressions(Protocol):
+    """The suppression list, over all origins."""
+
+    async def fresh(self) -> bool:
+        """Wait a moment for a list that is as fresh as R11 demands; False where it did not come."""
+        ...
+
+    def listed(self, project_id: str, address: str) -> Listed | None: ...
+
+    def id_of(self, project_id: str, address: str) -> str | None: ...
+
+    def watch(self, notify: OnListed) -> Callable[[], None]:
+        """Tell `notify` of each addition from now on; the answer ends that."""
+        ...
+
+
+class Submissions(Protocol):
+    """Submits read again from the log, for as long as it keeps them."""
+
+    async def content(self, partition: int, offset: int) -> Content | None:
+        """What the Submit at this offset says; None where the log has it no more. Raises LogUnavailable."""
+        ...

@@ -1,0 +1,41 @@
+"""What the router is told by its environment (`ROUTER_*`, `KAFKA_*`)."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from chassis.settings import Durations, ServiceSettings
+from schemas.topics import TOPICS, Duration
+
+
+class RouterSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="ROUTER_", extra="ignore")
+
+    port: int = 8082
+    # The documented ladder (R22): one attempt more than waits, then the mail has bounced.
+    retry_schedule: Annotated[Durations, Field(min_length=1)] = [
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        timedelta(hours=5),
+    ]
+    # How long a closed message is still known: late bounces and complaints come within 30 days (R24).
+    feedback_window: Duration = timedelta(days=30)
+    # The senders that carry mail out; a pool is a topic.
+    pool: str = "main"
+    # Deliveries in flight per destination and partition: enough to keep a fast receiver busy over a 100 ms round trip,
+    # little enough that a dead one holds a hundred sessions and not a sender.
+    admission_window: Annotated[int, Field(ge=1)] = 100
+    # An attempt takes 11 minutes at most (60 s to the dot, 10 min for its reply); an hour without a word is a fault.
+    watchdog_after: Duration = timedelta(hours=1)
+
+    @field_validator("pool")
+    @classmethod
+    def _has_topics(cls, pool: str) -> str:
+        for lane in ("express", "standard"):
+            if f"deliveries.{pool}.{lane}" not in TOPICS:
+                raise ValueError(f"topics.yaml has no deliveries.{pool}.{lane}")
+        return pool
