@@ -16,6 +16,7 @@ from chassis.tail import FromTime, OffsetPastEnd, Start, Tail
 from tests.integration.chassis.test_log import frozen, running_log
 from tests.kit.broker import Broker
 from tests.kit.topics import admin, kafka_settings, new_topic
+from tests.kit.waiting import until
 
 
 @asynccontextmanager
@@ -250,9 +251,7 @@ async def test_follow_waits_for_the_brokers(own_broker: Broker) -> None:
 
 
 async def refreshed(tail: Tail) -> None:
-    async with asyncio.timeout(15):
-        while tail.seconds_since_poll() > 0.5:
-            await asyncio.sleep(0.05)
+    await until(lambda: tail.seconds_since_poll() < 0.5)
 
 
 async def written(log: Log, topic: str) -> None:
