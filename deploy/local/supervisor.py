@@ -20,7 +20,7 @@ from chassis.telemetry import configure_logging, logger
 from deploy.local.children import Child, Children
 from deploy.local.credentials import Credentials, load_or_create
 from deploy.local.description import describe, publish, withdraw
-from deploy.local.failure import CannotRunError
+from deploy.local.failure import CannotRunError, unusable
 from deploy.local.kafka import prepare
 from deploy.local.layout import Layout
 from deploy.local.lock import held
@@ -145,26 +145,27 @@ async def _run(settings: StackSettings, layout: Layout) -> int:
     clock, crash = SystemClock(), Crash()
     stack = Stack(settings, layout, load_or_create(layout.secrets, clock.now_ms()), clock, crash)
     asked = asyncio.create_task(_until(stopping, crash))
-    starting = asyncio.create_task(stack.start())
     try:
-        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if asked.done():
-            await _cancelled(starting)
-        else:
-            await starting
-            layout.running_settings.write_text(settings.model_dump_json())
-            _log.info("ready")
-            _tell(READY)
+        await _up(stack, asked)
         return await asked
-    except CannotRunError as error:
-        _log.error("cannot_run", reason=str(error))
-        failed = str(error)
     finally:
         asked.cancel()
         await stack.stop()
         _log.info("stopped")
-    _tell(FAILED + failed)
-    return 1
+
+
+async def _up(stack: Stack, asked: "asyncio.Task[int]") -> None:
+    """Start all, unless asked to stop meanwhile. Raises CannotRunError, or OSError."""
+    starting = asyncio.create_task(stack.start())
+    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return
+    await starting
+    stack.layout.running_settings.write_text(stack.settings.model_dump_json())
+    _log.info("ready")
+    _tell(READY)
 
 
 async def _until(stopping: asyncio.Event, crash: Crash) -> int:
@@ -180,12 +181,6 @@ async def _until(stopping: asyncio.Event, crash: Crash) -> int:
     return 0
 
 
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, CannotRunError):
-        await task
-
-
 def main() -> int:
     settings = load_settings()
     layout = Layout.of(settings)
@@ -195,8 +190,14 @@ def main() -> int:
         with held(layout.lock, wait=False):
             return asyncio.run(_run(settings, layout))
     except BlockingIOError:
-        _tell(FAILED + f"A stack runs in {layout.run_dir} already: `make down` ends it.")
-        return 1
+        failed = f"A stack runs in {layout.run_dir} already: `make down` ends it."
+    except CannotRunError as error:
+        failed = str(error)
+    except OSError as error:
+        failed = str(unusable(layout.run_dir, error))
+    _log.error("cannot_run", reason=failed)
+    _tell(FAILED + failed)
+    return 1
 
 
 if __name__ == "__main__":

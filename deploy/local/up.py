@@ -5,6 +5,7 @@ Whatever goes wrong is one sentence (CannotRunError), and nothing is left runnin
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chassis.clock import SystemClock
-from deploy.local.failure import CannotRunError
+from deploy.local.failure import CannotRunError, unusable
 from deploy.local.kafka import VERSION, class_path, fetched, java
 from deploy.local.layout import HOST, Layout
 from deploy.local.lock import held, holder
@@ -34,8 +35,8 @@ def up(settings: StackSettings) -> None:
         layout.run_dir.mkdir(parents=True, exist_ok=True)
         with held(layout.starting, wait=True):
             _up(settings, layout)
-    except PermissionError as error:
-        raise CannotRunError(f"{error.filename} can't be written: set RUN_DIR to a folder of your own.") from error
+    except OSError as error:
+        raise unusable(layout.run_dir, error) from error
 
 
 def _up(settings: StackSettings, layout: Layout) -> None:
@@ -62,7 +63,7 @@ def check(settings: StackSettings, layout: Layout) -> None:
             socket.create_server((HOST, port)).close()
         except OSError as error:
             raise CannotRunError(
-                f"Port {port}, meant for {what}, is not free ({error.strerror}): "
+                f"Port {port}, meant for {what}, is not free ({os.strerror(error.errno or 0)}): "
                 "end what listens there, or move the whole stack, as in `make up PORT_BASE=19080`."
             ) from error
     java()
