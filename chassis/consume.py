@@ -1,18 +1,51 @@
 """Stateless consuming in batches (FastStream): decode one by one, outputs acked, then an explicit commit per partition.
 
-FastStream's own acknowledgement loses records (reference, section 1), so it is never used: no exception reaches
-FastStream, and offsets are committed here, by partition, after the outputs.
+FastStream's own acknowledgement loses records (it swallows what a handler raises and commits past it), so it is never
+used: no exception reaches FastStream, and offsets are committed here, by partition, after the outputs.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, KafkaError
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+from faststream.middlewares import AckPolicy
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from chassis.clock import Clock
-from chassis.failures import DeadLetters
-from chassis.log import Incoming, Log, Outgoing
+from chassis.failures import (
+    RETRIES,
+    DeadLetters,
+    Done,
+    Poison,
+    Retry,
+    attempt,
+    contained,
+    stop_service,
+    supervised,
+)
+from chassis.kafka import connection
+from chassis.log import Incoming, Log, Outgoing, incoming
+from chassis.member import group_arguments
+from chassis.progress import Progress
+from chassis.service import Crash
 from chassis.settings import KafkaSettings
-from schemas.envelope import Envelope, Payload
+from chassis.telemetry import logger
+from schemas.envelope import Envelope, MalformedRecord, Payload, decode
 from schemas.topics import Topic
+
+_log = logger("consume")
+
+APPEND_WITHIN = 5.0  # seconds for the outputs, or the dead letters, of one batch
+COMMIT_WITHIN = 2.0
+RECONNECT_AFTER = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +68,9 @@ class BatchConsumer:
     """Calls `handle` per partition batch; what it returns is appended and acked before the commit.
 
     `handle` may raise Retry or Poison (failures.py). At a take-over the first batch can be cut at a given offset, for
-    sinks that must repeat the boundaries of an insert.
+    sinks that must repeat the boundaries of an insert. After Retry the very same batch comes again, while its partition
+    is paused; a batch without a readable record is committed unseen. `max_wait` is how long a poll waits for a first
+    record, not how long it gathers. What nobody handles is reported to `crash`.
     """
 
     def __init__(
@@ -51,14 +86,296 @@ class BatchConsumer:
         max_records: int,
         max_wait: float = 0.02,
         first_batch_end: FirstBatchEnd | None = None,
-    ) -> None: ...
+        crash: Crash | None = None,
+    ) -> None:
+        self._kafka = kafka
+        self._log = log
+        self._clock = clock
+        self._dead_letters = dead_letters
+        self._group = group
+        self._topics = {topic.name: topic for topic in topics}
+        self._types = {topic.name: topic.types for topic in topics}
+        self._handle = handle
+        self._max_records = max_records
+        self._max_wait = max_wait
+        self._first_batch_end = first_batch_end
+        self._crash = crash
+        self._progress = Progress(group, clock)
+        self._broker: KafkaBroker | None = None
+        self._subscriber: BatchSubscriber | None = None
+        self._handling = asyncio.Lock()
+        self._joined = False
+        self._failed = False
+        self._cuts: dict[TopicPartition, int] = {}  # the last offset of the first batch
+        self._gathered: dict[TopicPartition, list[Incoming]] = {}  # … and what of it has come
+        self._buried: defaultdict[TopicPartition, set[int]] = defaultdict(set)  # poison of the batch at hand
+        self._preparing: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._retrying: dict[TopicPartition, asyncio.Task[None]] = {}
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Join the group. Waits for the brokers, and for the first assignment, as long as it takes."""
+        while True:
+            self._broker = self._make()
+            try:
+                await self._broker.start()
+            except KafkaError as error:
+                _log.warning("waiting_for_brokers", group=self._group, reason=str(error))
+                await self._broker.stop()
+                await self._clock.sleep(RECONNECT_AFTER)
+            else:
+                return
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Finish the batch at hand, leave the group."""
+        self._let_go()
+        if self._broker is not None:
+            await self._broker.stop()
 
-    def ready(self) -> list[str]: ...
+    def ready(self) -> list[str]:
+        """What is still missing, in words."""
+        if not self._joined:
+            return [f"group {self._group}: not joined yet"]
+        return [f"group {self._group}: preparing {place.topic}/{place.partition}" for place in self._preparing]
 
     def lag(self) -> int:
         """Records behind the end of the assigned partitions, as last seen."""
-        ...
+        return self._progress.lag()
+
+    # what FastStream calls
+
+    def _make(self) -> KafkaBroker:
+        broker = KafkaBroker(
+            self._kafka.bootstrap_servers.split(","),
+            security=_security(self._kafka),
+            client_id=f"sendarix-{self._group}",
+            consumer_only=True,  # the log has the producer; topics are provisioned
+            allow_auto_create_topics=False,
+            apply_types=False,
+            logger=None,
+        )
+        self._subscriber = broker.subscriber(
+            *self._topics,
+            batch=True,
+            ack_policy=AckPolicy.MANUAL,
+            group_id=self._group,
+            auto_offset_reset="earliest",
+            max_records=self._max_records,
+            batch_timeout_ms=round(self._max_wait * 1000),
+            listener=_Listener(self),
+            parser=_parsed,
+            decoder=_undecoded,
+            **group_arguments(self._kafka),
+        )
+        self._subscriber(self._consume)
+        return broker
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        assert self._subscriber is not None
+        assert self._subscriber.consumer is not None
+        return self._subscriber.consumer
+
+    async def _consume(self, records: tuple[ConsumerRecord, ...]) -> None:
+        """FastStream's handler. Whatever happens in it, FastStream does not hear of it."""
+        if not self._failed:  # else the next commit would pass what has failed
+            await contained(self._consume_all(records), self)
+
+    def report(self, error: BaseException) -> None:
+        """A failure that nobody named (see `chassis.failures.Reporter`)."""
+        self._failed = True
+        stop_service(error, self._crash)
+
+    async def _consume_all(self, records: tuple[ConsumerRecord, ...]) -> None:
+        by_place: defaultdict[TopicPartition, list[Incoming]] = defaultdict(list)
+        for record in records:
+            by_place[TopicPartition(record.topic, record.partition)].append(incoming(record))
+        async with self._handling:
+            assigned = self._consumer.assignment()  # a batch may be left from before a rebalance
+            await asyncio.gather(*(self._take(place, found) for place, found in by_place.items() if place in assigned))
+
+    async def took(self, places: set[TopicPartition]) -> None:
+        """The group has assigned."""
+        if self._first_batch_end is not None:
+            self._consumer.pause(*places)  # before any await: a fetch may be on its way already
+        self._let_go()
+        self._joined = True
+        if self._first_batch_end is not None:
+            for place in places:
+                self._preparing[place] = supervised(self._prepare(place, self._first_batch_end), self)
+
+    async def gave_back(self, places: set[TopicPartition]) -> None:
+        """The group rebalances: let the batch at hand be finished and committed."""
+        self._let_go()
+        try:
+            async with asyncio.timeout(self._kafka.session_timeout.total_seconds() / 2), self._handling:
+                pass
+        except TimeoutError:
+            _log.warning("batch_outlasts_rebalance", group=self._group)
+        self._progress.gone((place.topic, place.partition) for place in places)
+
+    def _let_go(self) -> None:
+        """Forget what belongs to an assignment."""
+        for task in (*self._preparing.values(), *self._retrying.values()):
+            task.cancel()
+        for memory in (self._preparing, self._retrying, self._cuts, self._gathered, self._buried):
+            memory.clear()
+
+    # one partition
+
+    async def _prepare(self, place: TopicPartition, first_batch_end: FirstBatchEnd) -> None:
+        """Ask where its first batch ends, then let it flow."""
+        while not isinstance(outcome := await attempt(self._asked(place, first_batch_end)), Done):
+            if isinstance(outcome, Poison):
+                raise outcome
+            _log.warning("preparing_failed", topic=place.topic, partition=place.partition, reason=outcome.reason)
+            await self._clock.sleep(outcome.after)
+        if outcome.value is not None:
+            self._cuts[place] = outcome.value
+        self._preparing.pop(place, None)
+        self._consumer.resume(place)
+
+    async def _asked(self, place: TopicPartition, first_batch_end: FirstBatchEnd) -> int | None:
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN):
+                committed = await self._consumer.committed(place)
+                beginning = await self._consumer.beginning_offsets([place])
+                ends = await self._consumer.end_offsets([place])
+        except (TimeoutError, KafkaError) as error:
+            raise Retry(RECONNECT_AFTER, f"offsets of {place}: {error!r}") from error
+        start: int = beginning[place] if committed is None else committed
+        last = await first_batch_end(self._topics[place.topic].entry, place.partition, start)
+        return None if last is None or last < start else min(last, ends[place] - 1)
+
+    async def _take(self, place: TopicPartition, records: list[Incoming]) -> None:
+        """Handle them as one batch; the first one of an assignment as it is cut."""
+        records = self._gathered.pop(place, []) + records
+        cut = self._cuts.get(place)
+        if cut is None:
+            await self._work(place, records)
+        elif records[-1].offset < cut:
+            self._gathered[place] = records
+        else:
+            del self._cuts[place]
+            first = [record for record in records if record.offset <= cut]
+            await self._work(place, *filter(None, (first, records[len(first) :])))
+
+    async def _work(self, place: TopicPartition, *batches: list[Incoming]) -> None:
+        """One batch after the other; where a dependency is away, the rest waits in a task, its partition paused."""
+        for number, records in enumerate(batches):
+            retry = await self._handled(place, records)
+            if retry is not None:
+                self._consumer.pause(place)
+                self._retrying[place] = supervised(self._work_again(place, batches[number:], retry), self)
+                return
+
+    async def _work_again(self, place: TopicPartition, batches: Sequence[list[Incoming]], retry: Retry) -> None:
+        for records in batches:
+            outcome: Retry | None = retry if records is batches[0] else await self._handled(place, records)
+            while outcome is not None:
+                await self._clock.sleep(outcome.after)
+                outcome = await self._handled(place, records)
+        self._retrying.pop(place, None)
+        self._consumer.resume(place)
+
+    async def _handled(self, place: TopicPartition, records: list[Incoming]) -> Retry | None:
+        """Handle, append, commit. A record that proves poison is buried, and the rest handled without it."""
+        while True:
+            match await attempt(self._outputs(place, records)):
+                case Retry() as retry:
+                    RETRIES.labels(self._group, place.topic).inc()
+                    _log.warning(
+                        "batch_retried",
+                        topic=place.topic,
+                        partition=place.partition,
+                        first_offset=records[0].offset,
+                        after=retry.after,
+                        reason=retry.reason,
+                    )
+                    return retry
+                case Poison() as poison:
+                    retry_burial = await self._bury_verdict(place, poison)
+                    if retry_burial is not None:
+                        return retry_burial
+                case Done():
+                    self._buried.pop(place, None)
+                    await self._commit(place, records[-1].offset + 1)
+                    return None
+
+    async def _outputs(self, place: TopicPartition, records: list[Incoming]) -> None:
+        readable = await self._readable(place, records)
+        if readable:
+            first, last = records[0].offset, records[-1].offset
+            batch = Batch(self._topics[place.topic], place.partition, first, last, readable)
+            await self._log.append(await self._handle(batch), within=APPEND_WITHIN)
+            self._dead_letters.handled(len(readable))
+
+    async def _readable(
+        self, place: TopicPartition, records: list[Incoming]
+    ) -> list[tuple[Incoming, Envelope[Payload]]]:
+        buried, readable = self._buried[place], []
+        for record in records:
+            if record.offset in buried:
+                continue
+            try:
+                readable.append((record, decode(record.value, self._types[place.topic])))
+            except MalformedRecord as error:
+                await self._bury(place, record, str(error), "MalformedRecord")
+        return readable
+
+    async def _bury(self, place: TopicPartition, record: Incoming, reason: str, error_type: str) -> None:
+        await self._dead_letters.bury(
+            self._topics[place.topic], record, reason, within=APPEND_WITHIN, error_type=error_type
+        )
+        self._buried[place].add(record.offset)
+
+    async def _bury_verdict(self, place: TopicPartition, poison: Poison) -> Retry | None:
+        if poison.record.offset in self._buried[place]:
+            raise poison  # it was not in the batch: a bug
+        outcome = await attempt(self._bury(place, poison.record, poison.reason, "Poison"))
+        return outcome if isinstance(outcome, Retry) else None
+
+    async def _commit(self, place: TopicPartition, offset: int) -> None:
+        """Where it fails the batch may come again, to us or to another: harmless."""
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN):
+                await self._consumer.commit({place: offset})
+        except (CommitFailedError, TimeoutError, KafkaError) as error:
+            _log.warning("commit_failed", topic=place.topic, partition=place.partition, reason=repr(error))
+        if place in self._consumer.assignment():
+            self._progress.at((place.topic, place.partition), offset, self._consumer.highwater(place))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka only logs what a listener raises: here it stops the service."""
+
+    def __init__(self, consumer: BatchConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        await contained(self._consumer.took(assigned), self._consumer)
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await contained(self._consumer.gave_back(revoked), self._consumer)
+
+
+async def _parsed(records: tuple[ConsumerRecord, ...]) -> KafkaMessage:
+    """FastStream's own parser fails on a header that is not UTF-8, and its batch is lost: this one reads nothing."""
+    return KafkaMessage(body=b"", raw_message=records, consumer=FAKE_CONSUMER)
+
+
+async def _undecoded(message: KafkaMessage) -> Any:
+    return message.raw_message
+
+
+def _security(kafka: KafkaSettings) -> BaseSecurity:
+    """The settings in FastStream's words."""
+    arguments = connection(kafka)
+    context = arguments.get("ssl_context")
+    if not kafka.security_protocol.startswith("SASL"):
+        return BaseSecurity(ssl_context=context)
+    kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return kinds[kafka.sasl_mechanism](
+        username=arguments["sasl_plain_username"] or "",
+        password=arguments["sasl_plain_password"] or "",
+        ssl_context=context,
+    )

@@ -5,15 +5,15 @@ failure that nobody named reaches `chassis.service.Crash`, or, where a consumer 
 """
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from prometheus_client import Counter
 
 from chassis.log import Incoming, Log, LogUnavailable, Outgoing
-from chassis.service import Crash
 from chassis.telemetry import logger
 from schemas.envelope import to_timestamp
 from schemas.topics import Topic, dlq_name
@@ -69,18 +69,30 @@ async def attempt(work: Awaitable[T]) -> Done[T] | Retry | Poison:
         return Retry(LOG_BACK_OFF, str(error))
 
 
-async def contained(work: Awaitable[None], crash: Crash | None) -> None:
+class Reporter(Protocol):
+    """Takes a failure that must stop the service: a `Crash`, or who passes it on to one."""
+
+    def report(self, error: BaseException) -> None: ...
+
+
+def stop_service(error: BaseException, crash: Reporter | None) -> None:
+    """Say it, and end the service: by `crash`, which drains it, or at once where there is none."""
+    _log.critical("consumer_failed", exc_info=error)
+    if crash is not None:
+        crash.report(error)
+    else:  # from a callback of the loop's own: raised in here, FastStream would swallow it
+        asyncio.get_running_loop().call_soon(sys.exit, 1)
+
+
+async def contained(work: Awaitable[None], crash: Reporter | None) -> None:
     """Run a consumer's loop or callback; what it raises stops the service loudly and never reaches the caller."""
     try:
         await work
-    except Exception as error:
-        _log.critical("consumer_failed", exc_info=error)
-        if crash is None:
-            raise SystemExit(1) from error
-        crash.report(error)
+    except Exception as error:  # noqa: BLE001 - this is the place that may
+        stop_service(error, crash)
 
 
-def supervised(work: Coroutine[Any, Any, None], crash: Crash | None) -> asyncio.Task[None]:
+def supervised(work: Coroutine[Any, Any, None], crash: Reporter | None) -> asyncio.Task[None]:
     """`contained`, as a task: whoever holds it may cancel it."""
     return asyncio.create_task(contained(work, crash))
 

@@ -6,10 +6,11 @@ It must never commit an offset that it was not told, nor after its assignment wa
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
@@ -25,6 +26,7 @@ from chassis.telemetry import logger
 _log = logger("member")
 
 COMMIT_WITHIN = 2.0  # seconds; a commit that takes longer proves nothing worth having
+STORED_WITHIN = 5.0  # seconds, a connection of its own included
 CLOSE_WITHIN = 5.0  # seconds to leave the group; after that the session time-out does it for us
 _RECONNECT_AFTER = 1.0
 
@@ -111,6 +113,19 @@ class Member:
             raise Retry(_RECONNECT_AFTER, f"committed offset: {error!r}") from error
         return offset
 
+    async def stored(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """The group's offsets with their metadata, where it has any. Raises Retry when the brokers do not say."""
+        admin = AIOKafkaAdminClient(**connection(self._kafka))
+        try:
+            async with asyncio.timeout(STORED_WITHIN):
+                await admin.start()
+                found = await admin.list_consumer_group_offsets(self._group, partitions=list(partitions))
+        except (TimeoutError, KafkaError) as error:
+            raise Retry(_RECONNECT_AFTER, f"committed offsets: {error!r}") from error
+        finally:
+            await admin.close()
+        return {place: stored for place, stored in found.items() if stored.offset >= 0}
+
     async def ends_of(self, partition: TopicPartition) -> tuple[int, int]:
         """The partition's first offset and its end. Raises Retry when the brokers do not say."""
         try:
@@ -133,6 +148,11 @@ class Member:
             if self._accepted.get(partition) == wanted:
                 return True
             return await self._commit(dict(self.offsets))
+
+    @property
+    def pending(self) -> bool:
+        """Whether `offsets` say anything that the group has not accepted."""
+        return any(self._accepted.get(place) != offset for place, offset in self.offsets.items())
 
     async def renew(self, every: float) -> None:
         """Keep the lease proven, for ever: a commit unless one was accepted within `every` seconds."""
@@ -182,23 +202,29 @@ class Member:
                 self._accepted.clear()
 
     def _make(self) -> AIOKafkaConsumer:
-        session = self._kafka.session_timeout.total_seconds()
-        heartbeat = min(1.0, session / 6)
-        # The assignor keeps its memory in its class; two groups of one process must not share it.
-        sticky = type("Sticky", (StickyPartitionAssignor,), {})
         return AIOKafkaConsumer(
             **connection(self._kafka),
+            **group_arguments(self._kafka),
             group_id=self._group,
             client_id=f"sendarix-{self._group}",
             enable_auto_commit=False,
             auto_offset_reset="none",  # an offset that is gone stops the service: skipping would lose mail silently
-            partition_assignment_strategy=[sticky],
-            session_timeout_ms=round(session * 1000),
-            heartbeat_interval_ms=round(heartbeat * 1000),
-            # A lease proven just before we heard of a rebalance must end before the rebalance can.
-            rebalance_timeout_ms=round((session + 2 * heartbeat) * 1000),
-            fetch_max_wait_ms=100,
         )
+
+
+def group_arguments(kafka: KafkaSettings) -> dict[str, Any]:
+    """How every consumer of ours is in its group."""
+    session = kafka.session_timeout.total_seconds()
+    heartbeat = min(1.0, session / 6)
+    return {
+        # The assignor keeps its memory in its class; two groups of one process must not share it.
+        "partition_assignment_strategy": [type("Sticky", (StickyPartitionAssignor,), {})],
+        "session_timeout_ms": round(session * 1000),
+        "heartbeat_interval_ms": round(heartbeat * 1000),
+        # A lease proven just before we heard of a rebalance must end before the rebalance can.
+        "rebalance_timeout_ms": round((session + 2 * heartbeat) * 1000),
+        "fetch_max_wait_ms": 100,  # a paused or idle partition must not hold up the others' next fetch for longer
+    }
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
