@@ -3,6 +3,7 @@
 A commit is the lowest unfinished offset; what is finished above it goes into the commit's metadata.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -33,7 +34,8 @@ class OffsetTracker:
 
     def finish(self, offset: int) -> None:
         self._open.discard(offset)
-        self._advance()
+        if offset == self.next_offset:  # else the lowest unfinished one is still the same
+            self._advance()
 
     @property
     def in_flight(self) -> int:
@@ -64,24 +66,24 @@ class OffsetTracker:
         """Lengths of runs from `next_offset` on: unfinished, finished, unfinished, …, finished."""
         runs: list[int] = []
         at = self.next_offset
-        finished_end = self.to_read
+        for start, end in self._finished():
+            if runs and start == at:
+                runs[-1] += end - start
+            else:
+                runs += [start - at, end - start]
+            at = end
+        return runs
+
+    def _finished(self) -> Iterator[tuple[int, int]]:
+        """What is finished above `next_offset`, as ranges in order."""
+        at = self.next_offset
         for offset in sorted(self._open):
-            if not runs or offset > at:
-                runs += [offset - at] if runs else []
-                runs.append(1)
-            else:
-                runs[-1] += 1
+            if offset > at:
+                yield at, offset
             at = offset + 1
-        if runs and finished_end > at:
-            runs.append(finished_end - at)
-            at = finished_end
-        for offset in sorted(self._before):
-            if runs and len(runs) % 2 == 0 and offset == at:
-                runs[-1] += 1
-            else:
-                runs += [offset - at, 1]
-            at = offset + 1
-        return runs if len(runs) % 2 == 0 else runs[:-1]
+        if self.to_read > at:
+            yield at, self.to_read
+        yield from ((offset, offset + 1) for offset in sorted(self._before) if offset >= self.to_read)
 
 
 def _written(runs: list[int]) -> str:
