@@ -153,7 +153,7 @@ def create_app(title: str, readiness: Readiness) -> FastAPI:
 class HttpServer:
     """granian in this process and loop, so that the pid that listens is the service."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self._server = Server(
             app, address=host, port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False, backlog=1024
         )
