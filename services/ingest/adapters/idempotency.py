@@ -1,0 +1,113 @@
+"""The claim log on Kafka: who holds an idempotency key is who comes first in the log (R3)."""
+
+import asyncio
+
+from prometheus_client import Counter
+
+from chassis.claims import ClaimOf, Claims, CloseOf, Winner
+from chassis.clock import Clock
+from chassis.ids import derived_id
+from chassis.log import Incoming, Log, LogUnavailable, outgoing
+from chassis.tail import Tail
+from chassis.telemetry import logger
+from schemas.envelope import MalformedRecord, Payload, decode, seal
+from schemas.idempotency import IDEMPOTENCY, Claim, Done
+from schemas.topics import TOPICS
+from services.ingest.ports import Claimed
+
+_DONE_WITHIN = 5.0  # seconds: nobody waits for it, and losers help where it does not come
+_TOPIC = TOPICS["idempotency"]
+_log = logger("idempotency")
+_unreadable = Counter("ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over.")
+
+
+def read(record: Incoming) -> ClaimOf | CloseOf | None:
+    """What a record of the claim log says."""
+    try:
+        data = decode(record.value, IDEMPOTENCY).data
+    except MalformedRecord as error:
+        _log.error("claim_unreadable", partition=record.partition, offset=record.offset, reason=str(error))
+        _unreadable.inc()
+        return None
+    match data:
+        case Claim():
+            return ClaimOf(record.key, data.claim_id, data.valid_until_ms)
+        case Done():
+            return CloseOf(record.key, data.claim_id)
+        case _:
+            return None
+
+
+class LogIdempotency:
+    """The index of the claim log, and the way to add to it."""
+
+    def __init__(self, log: Log, tail: Tail, claims: Claims, clock: Clock) -> None:
+        self._log = log
+        self._tail = tail
+        self._claims = claims
+        self._clock = clock
+        self._announcing: set[asyncio.Task[None]] = set()
+        self._following = False
+
+    async def start(self) -> None:
+        """Read the whole log; requests with a key are answered 503 until then."""
+        await self._tail.start()
+        await asyncio.gather(*(self._claims.follow(partition) for partition in range(_TOPIC.partitions)))
+        self._following = True
+
+    async def stop(self) -> None:
+        if self._announcing:
+            await asyncio.wait(self._announcing)
+        await self._tail.stop()
+        self._claims.close()
+
+    def ready(self) -> bool:
+        return self._following and self._claims.ready()
+
+    def holder(self, key: str) -> Claimed | None:
+        winner = self._claims.winner(key)
+        return None if winner is None else _claimed(winner)
+
+    async def claim(self, key: str, project_id: str, claim: Claim, *, within: float) -> Claimed:
+        record = outgoing(
+            _TOPIC,
+            seal(
+                claim,
+                record_id=claim.claim_id,
+                source="ingest",
+                subject=claim.message_ids[0],
+                time_ms=claim.created_at_ms,
+                project_id=project_id,
+            ),
+            key=key,
+            valid_until_ms=claim.valid_until_ms,
+        )
+        return _claimed(await self._claims.claim(record, within=within))
+
+    async def wait_done(self, key: str, *, within: float) -> bool:
+        return await self._claims.closed(key, within=within) is not None
+
+    def announce_done(self, key: str, project_id: str, claim_id: str) -> None:
+        task = asyncio.create_task(self._announce(key, project_id, claim_id), name="idempotency-done")
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
+
+    async def _announce(self, key: str, project_id: str, claim_id: str) -> None:
+        envelope = seal(
+            Done(claim_id=claim_id),
+            record_id=derived_id("don", claim_id),
+            source="ingest",
+            subject=claim_id,
+            time_ms=self._clock.now_ms(),
+            project_id=project_id,
+        )
+        try:
+            await self._log.append([outgoing(_TOPIC, envelope, key=key)], within=_DONE_WITHIN)
+        except LogUnavailable as error:
+            _log.warning("done_not_announced", claim_id=claim_id, reason=str(error))
+
+
+def _claimed(winner: Winner) -> Claimed:
+    claim: Payload = decode(winner.value, IDEMPOTENCY).data
+    assert isinstance(claim, Claim), "only a claim wins a key"
+    return Claimed(claim, winner.timestamp_ms, winner.closed_by is not None)

@@ -1,0 +1,89 @@
+"""Around every request: who is asking, and the headers and counts of every answer, whoever gives it (R14).
+
+Plain functions and one thin ASGI wrapper, for this is on the hot path. It must never look into a body.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.clock import Clock
+from services.ingest import metrics
+from services.ingest.domain.access import Caller
+from services.ingest.domain.access import Scope as KeyScope
+from services.ingest.domain.faults import Refused
+from services.ingest.handlers.admission import Admission, TooMany, check
+from services.ingest.ports import Allowance
+
+_STATE = "allowance"
+_UNAUTHORIZED = 401
+
+
+class Gate:
+    """Lets a request in, or raises Refused; either way its answer will say how the rate limit stands."""
+
+    def __init__(self, admission: Admission, clock: Clock) -> None:
+        self._admission = admission
+        self._clock = clock
+
+    async def admit(self, request: Request, scope: KeyScope) -> Caller:
+        try:
+            caller = await self._admission.authenticate(request.headers.get("authorization"))
+        except Refused as refused:
+            self._count_stranger(request, refused)
+            raise
+        allowance = request.scope["state"][_STATE] = self._admission.count(caller)
+        check(caller, allowance, scope, self._clock.now_ms() // 1000)
+        return caller
+
+    def _count_stranger(self, request: Request, refused: Refused) -> None:
+        if refused.status != _UNAUTHORIZED:
+            return
+        allowance = request.scope["state"][_STATE] = self._admission.count_stranger(address_of(request.scope))
+        if not allowance.allowed:
+            raise TooMany(allowance, self._clock.now_ms() // 1000) from refused
+
+
+class Edge:
+    """The outermost ASGI layer: adds X-RateLimit-* to every answer, errors of every kind included, and counts it."""
+
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self._app = app
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope["state"] = dict(scope.get("state") or {})
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                allowance = state.get(_STATE) or self._admission.look(address_of(scope))
+                message["headers"] = [*message.get("headers", ()), *_headers_of(allowance)]
+                metrics.requests.labels(_route_of(scope), scope["method"], message["status"]).inc()
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def address_of(scope: Scope) -> str:
+    """The peer's address, as far as we see it."""
+    client: Sequence[Any] | None = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+def _headers_of(allowance: Allowance) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-ratelimit-limit", b"%d" % allowance.limit),
+        (b"x-ratelimit-remaining", b"%d" % allowance.remaining),
+        (b"x-ratelimit-reset", b"%d" % allowance.reset_at),
+    ]
+
+
+def _route_of(scope: Scope) -> str:
+    """The pattern that matched: a closed set, as a label must be."""
+    route = scope.get("route")
+    return getattr(route, "path", "none")

@@ -1,0 +1,30 @@
+"""`/v1/api-keys`."""
+
+from fastapi import APIRouter, Request, Response
+
+from chassis.http import json_response
+from services.ingest.api.bodies import page_response, read_object
+from services.ingest.api.edge import Gate
+from services.ingest.domain.pages import read_page
+from services.ingest.handlers.keys import ManageKeys
+
+
+def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:
+    router = APIRouter()
+
+    async def create(request: Request) -> Response:
+        caller = await gate.admit(request, "api_keys.write")
+        return json_response(await keys.create(caller, await read_object(request)), status=201)
+
+    async def listed(request: Request) -> Response:
+        caller = await gate.admit(request, "api_keys.read")
+        return page_response(*keys.page(caller, read_page(request.query_params)))
+
+    async def revoke(request: Request) -> Response:
+        caller = await gate.admit(request, "api_keys.write")
+        return json_response(await keys.revoke(caller, request.path_params["key_id"]))
+
+    router.add_route("/api-keys", create, methods=["POST"])
+    router.add_route("/api-keys", listed, methods=["GET"])
+    router.add_route("/api-keys/{key_id}", revoke, methods=["DELETE"])
+    return router

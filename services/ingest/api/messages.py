@@ -1,0 +1,58 @@
+"""`/v1/messages` and `/v1/events`: sending, the hot route, works on the raw body; reads are passed on."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request, Response
+
+from chassis.http import request_id_of
+from services.ingest.api.bodies import read_body
+from services.ingest.api.edge import Gate
+from services.ingest.domain.faults import Refused
+from services.ingest.handlers.acceptance import Answer, SendRequest
+from services.ingest.handlers.reads import ReadThrough
+from services.ingest.ports import Reply
+
+AcceptMessage = Callable[[SendRequest], Awaitable[Answer]]
+
+
+def messages_router(gate: Gate, accept: AcceptMessage, reads: ReadThrough) -> APIRouter:
+    router = APIRouter()
+
+    async def send(request: Request) -> Response:
+        caller = await gate.admit(request, "messages.send")
+        raw = await read_body(request)
+        answer = await accept(SendRequest(caller, raw, idempotency_keys(request)))
+        headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
+        return Response(answer.body, 202, headers, "application/json")
+
+    async def listed(request: Request) -> Response:
+        caller = await gate.admit(request, "messages.read")
+        return passed_on(await reads.messages(caller, request.url.query, request_id_of(request)))
+
+    async def one(request: Request) -> Response:
+        caller = await gate.admit(request, "messages.read")
+        message_id = request.path_params["message_id"]
+        return passed_on(await reads.message(caller, message_id, request.url.query, request_id_of(request)))
+
+    async def events(request: Request) -> Response:
+        caller = await gate.admit(request, "events.read")
+        return passed_on(await reads.events(caller, request.url.query, request_id_of(request)))
+
+    router.add_route("/messages", send, methods=["POST"])
+    router.add_route("/messages", listed, methods=["GET"])
+    router.add_route("/messages/{message_id}", one, methods=["GET"])
+    router.add_route("/events", events, methods=["GET"])
+    return router
+
+
+def idempotency_keys(request: Request) -> list[str]:
+    """Every Idempotency-Key header, as text. Raises Refused (400) for bytes that are none."""
+    found = [value for name, value in request.headers.raw if name == b"idempotency-key"]
+    try:
+        return [value.decode() for value in found]
+    except UnicodeDecodeError as error:
+        raise Refused("invalid_idempotency_key", "An Idempotency-Key is UTF-8.") from error
+
+
+def passed_on(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, media_type=reply.content_type)

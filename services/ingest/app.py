@@ -1,0 +1,167 @@
+"""Ingest, put together: the only module that knows both what it does and what it does it with."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from secrets import randbits
+
+from fastapi import FastAPI
+
+from chassis.claims import Claims
+from chassis.clock import Clock, SystemClock
+from chassis.http import HttpServer, create_app
+from chassis.ids import MessageIds
+from chassis.log import Log
+from chassis.service import Crash, Part
+from chassis.table import Tables
+from chassis.tail import Tail
+from schemas.tables import ApiKey, Domain, Project, Suppression, WebhookEndpoint
+from schemas.topics import TOPICS
+from services.ingest.adapters.account_events import LogAccountEvents
+from services.ingest.adapters.analytics import HttpAnalytics
+from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableFreshness
+from services.ingest.adapters.entities import TableEntities
+from services.ingest.adapters.idempotency import LogIdempotency, read
+from services.ingest.adapters.rate_limits import MemoryRateLimits
+from services.ingest.adapters.submissions import LogSubmissions
+from services.ingest.api import errors
+from services.ingest.api.edge import Edge, Gate
+from services.ingest.api.keys import keys_router
+from services.ingest.api.messages import messages_router
+from services.ingest.api.suppressions import suppressions_router
+from services.ingest.api.webhooks import webhooks_router
+from services.ingest.handlers.acceptance import AcceptMessage
+from services.ingest.handlers.admission import Admission
+from services.ingest.handlers.endpoints import ManageEndpoints
+from services.ingest.handlers.keys import ManageKeys
+from services.ingest.handlers.reads import ReadThrough
+from services.ingest.handlers.suppressions import ManageSuppressions
+from services.ingest.settings import IngestSettings, seals_of
+
+_FRESH_WITHIN = 1.0  # seconds a request waits for tables that lag
+_READY_LAG = 2.0  # seconds that tables may lag before the load balancer should look elsewhere
+
+
+@dataclass(slots=True)
+class Ingest:
+    """The service: HTTP first, so that it can answer 503 while the brokers are away."""
+
+    parts: Sequence[Part]
+    crash: Crash
+
+
+class Kafkaside:
+    """All parts that wait for brokers: started in the background, one after the other, stopped in reverse."""
+
+    def __init__(self, parts: Sequence[Part], crash: Crash) -> None:
+        self._parts = parts
+        self._crash = crash
+        self._started: list[Part] = []
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._starting = asyncio.create_task(self._start_all(), name="kafka-side")
+        self._crash.watch(self._starting)
+
+    async def stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
+        for part in reversed(self._started):
+            await part.stop()
+
+    async def _start_all(self) -> None:
+        for part in self._parts:
+            self._started.append(part)
+            await part.start()
+
+
+class Listener:
+    """The HTTP server; a port that is taken stops the service."""
+
+    def __init__(self, server: HttpServer, crash: Crash) -> None:
+        self._server = server
+        self._crash = crash
+
+    async def start(self) -> None:
+        await self._server.start()
+        if self._server.task is not None:
+            self._crash.watch(self._server.task)
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+
+async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
+    """Make every part of the service; nothing is started yet."""
+    clock = clock or SystemClock()
+    crash = Crash()
+    name = f"ingest-{settings.instance}"
+    log = Log(settings.kafka, client_id=name)
+    tables = Tables(settings.kafka, log, clock, client_id=f"{name}-tables", crash=crash)
+    idempotency = _idempotency(settings, log, clock, crash)
+    analytics = HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock)
+    app, admission = _app(settings, clock, log, tables, idempotency, analytics)
+    kafka_side = Kafkaside([log, tables, idempotency], crash)
+    listener = Listener(HttpServer(Edge(app, admission), settings.host, settings.port), crash)
+    return Ingest([analytics, kafka_side, listener], crash)
+
+
+def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash) -> LogIdempotency:
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    tail = Tail(settings.kafka, client_id=f"ingest-{settings.instance}-claims", crash=crash, clock=clock)
+    claims = Claims(
+        log,
+        tail,
+        clock,
+        topic=TOPICS["idempotency"].name,
+        read=read,
+        window=settings.idempotency_window,
+        path=settings.state_dir / "idempotency.sqlite",
+    )
+    return LogIdempotency(log, tail, claims, clock)
+
+
+def _app(
+    settings: IngestSettings,
+    clock: Clock,
+    log: Log,
+    tables: Tables,
+    idempotency: LogIdempotency,
+    analytics: HttpAnalytics,
+) -> tuple[FastAPI, Admission]:
+    keys = tables.table(TOPICS["api-keys"], ApiKey)
+    projects = tables.table(TOPICS["projects"], Project)
+    domains = tables.table(TOPICS["domains"], Domain)
+    suppressions = TableEntities(tables.table(TOPICS["suppressions"], Suppression), clock)
+    endpoint_table = TableEntities(tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint), clock)
+    ids = _message_ids(settings)
+
+    freshness = TableFreshness(tables, within=_FRESH_WITHIN)
+    admission = Admission(freshness, KeyIndex(keys), MemoryRateLimits(), replicas=settings.replicas)
+    submissions = LogSubmissions(log, clock, first_turn=randbits(16))
+    accept = AcceptMessage(clock, ids, SenderDirectory(projects, domains), submissions, idempotency)
+    endpoints = ManageEndpoints(
+        clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
+    )
+    reads = ReadThrough(ids, endpoints, analytics)
+
+    def missing() -> list[str]:
+        lacks = [] if tables.fresh_within(_READY_LAG) else ["tables: not caught up with Kafka"]
+        return lacks if idempotency.ready() else [*lacks, "idempotency: not caught up with Kafka"]
+
+    app = create_app("Sendarix", missing)
+    errors.install(app)
+    gate = Gate(admission, clock)
+    app.include_router(messages_router(gate, accept, reads), prefix="/v1")
+    app.include_router(webhooks_router(gate, endpoints, reads), prefix="/v1")
+    app.include_router(
+        suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))), prefix="/v1"
+    )
+    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock))), prefix="/v1")
+    return app, admission
+
+
+def _message_ids(settings: IngestSettings) -> MessageIds:
+    secrets = {version: secret.get_secret_value() for version, secret in settings.message_id_secrets.items()}
+    return MessageIds(secrets, max(secrets))

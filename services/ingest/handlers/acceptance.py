@@ -1,0 +1,195 @@
+"""Accepting a mail: the order of work that makes 202 mean "durable, once" (R1, R3, R4).
+
+It must never wait for another service, and never decide from a table what a claim has decided already.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chassis.clock import Clock
+from chassis.ids import MessageIds, new_id
+from chassis.log import LogUnavailable
+from schemas.mail import LANE_OF, Environment
+from services.ingest import metrics
+from services.ingest.domain.acceptance import Accepted, accepted_by, answer_of, claim_of, place_of, submits_of
+from services.ingest.domain.access import Caller
+from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
+from services.ingest.domain.faults import UNKNOWN_OUTCOME_HINT, Fault, Refused, invalid
+from services.ingest.domain.idempotency import KeyedBody, fingerprint, read_key
+from services.ingest.domain.submission import Submission, check_batch_fits, parse_object, read_submission
+from services.ingest.ports import Claimed, IdempotencyLog, Senders, Submissions
+
+TOTAL_SECONDS = 2.5  # for the whole request: a client that waits longer has its own time-out by then
+HELP_AFTER_SECONDS = 0.5  # a winner takes some 10 ms; one that has not finished by then is slow, frozen or dead
+RETRY_AFTER_SECONDS = 2
+PATH = "/v1/messages"
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """`POST /messages` as it came in."""
+
+    caller: Caller
+    raw: bytes
+    key_headers: Sequence[str]  # every Idempotency-Key header
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The 202: the same bytes for the first request and for every replay."""
+
+    body: bytes
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The request's end, on both clocks."""
+
+    monotonic: float
+    broker_ms: int
+
+
+class AcceptMessage:
+    """Handles one `POST /messages` after authentication and rate limit."""
+
+    def __init__(
+        self, clock: Clock, ids: MessageIds, senders: Senders, submissions: Submissions, idempotency: IdempotencyLog
+    ) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._senders = senders
+        self._submissions = submissions
+        self._idempotency = idempotency
+
+    async def __call__(self, request: SendRequest) -> Answer:
+        """1 parse, 2 fingerprint, 3 look the key up, 4 validate, 5 sender identity, 6 claim, 7 submit. Raises Refused."""
+        deadline = self._deadline()
+        keyed = read_key(request.key_headers, parse_object(request.raw))  # 1
+        try:
+            if keyed.key is None:
+                return await self._accept(request.caller, keyed, deadline)
+            return await self._accept_once(request.caller, keyed, deadline)
+        except LogUnavailable as error:
+            raise _unknown() from error
+
+    async def _accept(self, caller: Caller, keyed: KeyedBody, deadline: Deadline) -> Answer:
+        submission, accepted = self._validate(caller, keyed)  # 4, 5
+        await self._submit(caller.project_id, submission, accepted, deadline)  # 7
+        metrics.accepted_messages.inc(len(accepted.message_ids))
+        return Answer(answer_of(submission, accepted), replayed=False)
+
+    async def _accept_once(self, caller: Caller, keyed: KeyedBody, deadline: Deadline) -> Answer:
+        if not self._idempotency.ready():
+            message = "Idempotency keys can not be looked up at this moment."
+            raise Refused("unavailable", message, retry_after=RETRY_AFTER_SECONDS)
+        key = f"{caller.project_id}:{keyed.key}"
+        asked = fingerprint("POST", PATH, keyed.body)  # 2
+        holder = self._idempotency.holder(key)  # 3
+        if holder is not None:
+            return await self._replay(caller, key, keyed, holder, asked, deadline)
+        submission, accepted = self._validate(caller, keyed)  # 4, 5
+        answer = answer_of(submission, accepted)
+        claim = claim_of(
+            accepted,
+            claim_id=new_id("clm", accepted.created_at_ms),
+            fingerprint=asked,
+            answer=answer,
+            valid_until_ms=deadline.broker_ms,
+        )
+        holder = await self._idempotency.claim(key, caller.project_id, claim, within=self._left(deadline))  # 6
+        if holder.claim.claim_id != claim.claim_id:
+            return await self._replay(caller, key, keyed, holder, asked, deadline)
+        await self._submit(caller.project_id, submission, accepted, deadline)  # 7
+        self._idempotency.announce_done(key, caller.project_id, claim.claim_id)
+        metrics.accepted_messages.inc(len(accepted.message_ids))
+        metrics.idempotent_requests.labels("first").inc()
+        return Answer(answer, replayed=False)
+
+    async def _replay(
+        self, caller: Caller, key: str, keyed: KeyedBody, holder: Claimed, asked: str, deadline: Deadline
+    ) -> Answer:
+        """The holder's answer, once its messages are in the log; where it does not say so in time, help it."""
+        if holder.claim.fingerprint != asked:
+            metrics.idempotent_requests.labels("reused").inc()
+            raise Refused("idempotency_key_reused", "This idempotency key belongs to a request with another body.")
+        outcome = "replayed"
+        if not holder.done and not await self._idempotency.wait_done(key, within=self._patience(holder, deadline)):
+            await self._help(caller, keyed, holder, deadline)
+            self._idempotency.announce_done(key, caller.project_id, holder.claim.claim_id)
+            outcome = "helped"
+        metrics.idempotent_requests.labels(outcome).inc()
+        return Answer(holder.claim.answer.encode(), replayed=True)
+
+    async def _help(self, caller: Caller, keyed: KeyedBody, holder: Claimed, deadline: Deadline) -> None:
+        """Write what the holder would have: its claim and the identical body, no table. The router drops the second."""
+        try:
+            submission = read_submission(keyed.body)
+        except Refused as refused:  # the holder ran a version of us with other rules
+            raise _unknown() from refused
+        await self._submit(caller.project_id, submission, accepted_by(holder.claim), deadline)
+
+    def _validate(self, caller: Caller, keyed: KeyedBody) -> tuple[Submission, Accepted]:
+        submission = read_submission(keyed.body, keyed.faults)
+        lane = LANE_OF[submission.priority]
+        if len(submission.recipients) > 1:
+            check_batch_fits(submission, self._submissions.max_bytes(lane))
+        from_ = self._sender(caller, submission)
+        now_ms = self._clock.now_ms()
+        place = self._submissions.place(lane)
+        message_ids = tuple(
+            self._ids.new(project_id=caller.project_id, now_ms=now_ms, lane=lane, partition=place.partition).text
+            for _ in submission.recipients
+        )
+        environment: Environment = "live" if caller.environment == "live" else "test"
+        return submission, Accepted(
+            message_ids, new_id("sub", now_ms), now_ms, from_.header, environment, caller.key_id
+        )  # fmt: skip
+
+    def _sender(self, caller: Caller, submission: Submission) -> Address:
+        """Who the mail is from: the domain must be the project's (R4)."""
+        from_ = submission.from_ or self._default_from(caller)
+        if not self._senders.owns_domain(caller.project_id, from_.domain):
+            message = f"The domain {from_.domain} is not a verified domain of this project."
+            raise invalid([Fault("from", "sender_not_allowed", message)])
+        return from_
+
+    def _default_from(self, caller: Caller) -> Address:
+        project = self._senders.project(caller.project_id)
+        try:
+            return parse_address((project and project.default_from) or "")
+        except InvalidAddress as error:
+            message = "Give a sender: the project has no (valid) default."
+            raise invalid([Fault("from", "required", message)]) from error
+
+    async def _submit(
+        self, project_id: str, submission: Submission, accepted: Accepted, deadline: Deadline
+    ) -> None:  # fmt: skip
+        submits = submits_of(submission, accepted, valid_until_ms=deadline.broker_ms)
+        place = place_of(accepted.message_ids)
+        await self._submissions.submit(project_id, submits, place, within=self._left(deadline))
+
+    def _deadline(self) -> Deadline:
+        ends = round(self._submissions.broker_now_ms() + TOTAL_SECONDS * 1000)
+        return Deadline(self._clock.monotonic() + TOTAL_SECONDS, ends)
+
+    def _left(self, deadline: Deadline) -> float:
+        """Seconds to the deadline. Raises LogUnavailable where it has passed."""
+        left = deadline.monotonic - self._clock.monotonic()
+        if left <= 0:
+            raise LogUnavailable("the request's time is up")
+        return left
+
+    def _patience(self, holder: Claimed, deadline: Deadline) -> float:
+        """How long to wait for the holder before helping it: its claim may be old already."""
+        age = (self._submissions.broker_now_ms() - holder.claimed_at_ms) / 1000
+        return min(max(0.0, HELP_AFTER_SECONDS - age), self._left(deadline))
+
+
+def _unknown() -> Refused:
+    return Refused(
+        "unavailable",
+        "The mail could not be confirmed in time.",
+        retry_after=RETRY_AFTER_SECONDS,
+        hint=UNKNOWN_OUTCOME_HINT,
+    )

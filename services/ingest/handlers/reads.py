@@ -1,0 +1,46 @@
+"""Reads of the other side: passed on to analytics as they are, after the id has proved whose it is (D78).
+
+An id that is malformed, forged, another project's or unknown gets one and the same 404, without a look-up.
+"""
+
+from dataclasses import dataclass
+
+from chassis.ids import MessageIds
+from services.ingest.domain.access import Caller
+from services.ingest.domain.faults import Refused
+from services.ingest.handlers.endpoints import ManageEndpoints
+from services.ingest.ports import Analytics, AnalyticsAway, Reply
+
+RETRY_AFTER_SECONDS = 5
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class ReadThrough:
+    ids: MessageIds
+    endpoints: ManageEndpoints
+    analytics: Analytics
+
+    async def messages(self, caller: Caller, query: str, request_id: str) -> Reply:
+        return await self._get("/v1/messages", query, caller, request_id)
+
+    async def message(self, caller: Caller, message_id: str, query: str, request_id: str) -> Reply:
+        ours = self.ids.verify(message_id, caller.project_id) is not None
+        reply = await self._get(f"/v1/messages/{message_id}", query, caller, request_id) if ours else None
+        if reply is None or reply.status == NOT_FOUND:
+            raise Refused("not_found", "There is no such message.")
+        return reply
+
+    async def events(self, caller: Caller, query: str, request_id: str) -> Reply:
+        return await self._get("/v1/events", query, caller, request_id)
+
+    async def attempts(self, caller: Caller, endpoint_id: str, query: str, request_id: str) -> Reply:
+        self.endpoints.check_own(caller, endpoint_id)
+        return await self._get(f"/v1/webhooks/{endpoint_id}/attempts", query, caller, request_id)
+
+    async def _get(self, path: str, query: str, caller: Caller, request_id: str) -> Reply:
+        try:
+            return await self.analytics.get(path, query, caller, request_id)
+        except AnalyticsAway as error:
+            message = "The read side does not answer; mail is accepted and sent all the same."
+            raise Refused("unavailable", message, retry_after=RETRY_AFTER_SECONDS) from error

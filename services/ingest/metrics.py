@@ -1,0 +1,22 @@
+"""What ingest counts. Labels are closed sets: a route's pattern, never a path; an outcome, never a key."""
+
+from prometheus_client import Counter, Histogram
+
+requests = Counter(
+    "ingest_requests_total",
+    "HTTP requests answered, by route pattern, method and status.",
+    ["route", "method", "status"],
+)
+accepted_messages = Counter("ingest_accepted_messages_total", "Messages answered with 202 for the first time.")
+idempotent_requests = Counter(
+    "ingest_idempotent_requests_total",
+    "Requests with an idempotency key that got an answer: first, replayed, helped (the holder had not finished), reused "
+    "(refused: another body).",
+    ["outcome"],
+)
+append_seconds = Histogram(
+    "ingest_append_seconds",
+    "From handing a request's submissions to the producer until Kafka's ack.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+append_failures = Counter("ingest_append_failures_total", "Submissions that could not be confirmed in time (503).")

@@ -1,0 +1,152 @@
+"""What the handlers need of the outside, by capability. Every port that writes raises `chassis.log.LogUnavailable`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from schemas.envelope import Payload
+from schemas.idempotency import Claim
+from schemas.inputs import Submit
+from schemas.mail import Lane
+from schemas.tables import ApiKey, Project
+from services.ingest.domain.acceptance import Placed
+from services.ingest.domain.access import Caller
+from services.ingest.domain.pages import PageRequest
+
+P = TypeVar("P", bound=Payload)
+
+
+class Freshness(Protocol):
+    """The lease under which tables may be believed (R11, R13)."""
+
+    async def wait_fresh(self) -> bool:
+        """Whether the tables hold all that was acked until a lease ago; waits a moment for it."""
+        ...
+
+
+class Keys(Protocol):
+    def by_hash(self, sha256: str) -> ApiKey | None: ...
+
+
+class Senders(Protocol):
+    """Which project sends as whom (R4)."""
+
+    def project(self, project_id: str) -> Project | None: ...
+
+    def owns_domain(self, project_id: str, domain: str) -> bool:
+        """Whether the project has verified the domain (A-label)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a rate limit after this request (R14)."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_at: int  # Unix seconds
+
+
+class RateLimits(Protocol):
+    def take(self, bucket: str, per_minute: int) -> Allowance:
+        """Count one request against `bucket`."""
+        ...
+
+    def look(self, bucket: str, per_minute: int) -> Allowance:
+        """How it stands, without counting."""
+        ...
+
+
+class Submissions(Protocol):
+    """The inputs of the router."""
+
+    def place(self, lane: Lane) -> Placed:
+        """The partition of the next request."""
+        ...
+
+    def max_bytes(self, lane: Lane) -> int:
+        """The largest batch."""
+        ...
+
+    def broker_now_ms(self) -> int: ...
+
+    async def submit(self, project_id: str, submits: Sequence[Submit], place: Placed, *, within: float) -> None:
+        """Append all of them or none; returns when they are in the log for good, before their `valid_until_ms`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Who holds an idempotency key, and whether its messages are known to be in the log."""
+
+    claim: Claim
+    claimed_at_ms: int  # broker time
+    done: bool
+
+
+class IdempotencyLog(Protocol):
+    """The claim log (R3). `key` is scoped by the project already."""
+
+    def ready(self) -> bool:
+        """Caught up, and in touch with the brokers: without that nothing may be concluded from it."""
+        ...
+
+    def holder(self, key: str) -> Claimed | None: ...
+
+    async def claim(self, key: str, project_id: str, claim: Claim, *, within: float) -> Claimed:
+        """Append the claim and read back: the holder may be another."""
+        ...
+
+    async def wait_done(self, key: str, *, within: float) -> bool: ...
+
+    def announce_done(self, key: str, project_id: str, claim_id: str) -> None:
+        """Tell those who wait; without a guarantee: they help themselves."""
+        ...
+
+
+class Entities(Protocol[P]):
+    """One kind of entity, by id within a project, newest first."""
+
+    def get(self, project_id: str, key: str) -> P | None:
+        """By the table's key; another project's is None."""
+        ...
+
+    def page(self, project_id: str, page: PageRequest) -> tuple[Sequence[P], str | None]:
+        """A page, and the cursor of the next one where there is more."""
+        ...
+
+    async def put(self, key: str, entity: P) -> None:
+        """Returns when it is in the log and applied here."""
+        ...
+
+    async def remove(self, key: str) -> None: ...
+
+
+class AccountEvents(Protocol):
+    async def publish(self, project_id: str, event_id: str, subject: str, change: Payload, time_ms: int) -> None:
+        """Append to the account's events; a repeat has the same id and harms nobody."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What analytics answered, passed on as it is."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+class AnalyticsAway(Exception):
+    """The read side does not answer."""
+
+
+class Analytics(Protocol):
+    async def get(self, path: str, query: str, caller: Caller, request_id: str) -> Reply:
+        """Raises AnalyticsAway."""
+        ...
+
+
+class Seals(Protocol):
+    def seal(self, plaintext: str) -> str: ...

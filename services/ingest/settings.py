@@ -1,0 +1,60 @@
+"""What ingest is told by its environment, as INGEST_*."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from chassis.sealing import Seals
+from chassis.settings import ServiceSettings
+from schemas.topics import Duration
+
+_MIN_SECRET_BYTES = 16
+
+
+def _secrets_by_version(text: object) -> object:
+    """`1:<hex>[,2:<hex>]` as a mapping of version to bytes."""
+    if not isinstance(text, str):
+        return text
+    found: dict[int, bytes] = {}
+    for part in text.split(","):
+        version, _, digits = part.strip().partition(":")
+        if not version.isdigit() or int(version) > 15:
+            raise ValueError("write 1:<hex>[,2:<hex>], versions from 0 to 15")
+        found[int(version)] = bytes.fromhex(digits)
+        if len(found[int(version)]) < _MIN_SECRET_BYTES:
+            raise ValueError(f"a secret needs {_MIN_SECRET_BYTES} bytes or more")
+    return found
+
+
+class IngestSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="INGEST_", extra="ignore")
+
+    port: int = 8080
+    analytics_url: str
+    internal_secret: SecretStr  # shared with analytics: signs who is asking
+    # The highest version signs new message ids; older ones are still believed.
+    message_id_secrets: Annotated[dict[int, SecretBytes], NoDecode, BeforeValidator(_secrets_by_version)]
+    sealing_keys: SecretStr  # comma list, newest first
+    replicas: Annotated[int, Field(ge=1)] = 1  # each grants its part of a rate limit
+    idempotency_window: Duration = timedelta(hours=24)  # R3; half of the topic's retention
+    allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
+
+    @field_validator("message_id_secrets", "internal_secret")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        if not value:
+            raise ValueError("may not be empty")
+        return value
+
+    @field_validator("sealing_keys")
+    @classmethod
+    def _usable(cls, value: SecretStr) -> SecretStr:
+        seals_of(value)
+        return value
+
+
+def seals_of(keys: SecretStr) -> Seals:
+    """Raises ValueError for a key that is none."""
+    return Seals([key.strip() for key in keys.get_secret_value().split(",") if key.strip()])
