@@ -30,7 +30,7 @@ class JournalEntry(Payload):
     message_id: str
     attempt: int
     dispatch: int
-    owner: str  # the sender process that wrote it
+    owner: str  # the sender process whose claim this is, or is about
 
 
 class AttemptStarted(JournalEntry):

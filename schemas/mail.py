@@ -18,7 +18,7 @@ OnUnknown = Literal["resend", "hold"]
 Status = Literal["queued", "accepted", "deferred", "unknown", "held", "delivered", "bounced", "suppressed"]
 TERMINAL: frozenset[Status] = frozenset({"delivered", "bounced", "suppressed"})
 # Where in the SMTP conversation an attempt ended (RFC 5321); `reply` is after the final dot, waiting for its answer.
-Phase = Literal["connect", "greeting", "ehlo", "starttls", "mail", "rcpt", "data", "body", "reply"]
+Phase = Literal["connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "reply"]
 # Why a message waits. A closed list: api.md names the rest, each arrives with its producer.
 WaitReason = Literal["admission", "retry_ladder", "postponed", "held_unknown", "internal_error"]
 Category = Literal[
