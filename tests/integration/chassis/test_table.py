@@ -47,7 +47,7 @@ async def test_put_and_remove_return_when_applied_here(broker: Broker) -> None:
     changes: Changes = []
 
     def note(key: str, before: Project | None, after: Project | None) -> None:
-        changes.append((key, before and before.name, after and after.name))
+        changes.append((key, before.name if before else None, after.name if after else None))
 
     async with running_log(broker) as log, running_table(broker, log, topic) as (_, table):
         await table.put("a", project("first"))
