@@ -1,0 +1,137 @@
+"""The one door to ClickHouse: the embedded engine or a server, off the event loop, its faults in our words.
+
+The embedded engine is synchronous and serves one call at a time, so it lives in one thread of its own; a server gets a
+few. Inserts stand in line for one place, so a read waits for one insert at most, however many partitions catch up.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.datatypes.registry import get_from_name
+from clickhouse_connect.driver.exceptions import Error
+
+from chassis.clock import Clock
+from chassis.telemetry import logger
+from services.analytics.adapters.schema import HISTORY, MIGRATIONS
+from services.analytics.metrics import STORE_UP
+from services.analytics.ports import StoreUnavailable
+
+_log = logger("clickhouse")
+T = TypeVar("T")
+
+# Reads of a server that may run side by side.
+_SERVER_THREADS = 4
+_RETRY_EVERY = 1.0  # seconds between tries to connect at the start
+_SERVER_TIMEOUT = 60  # seconds; far above any call's time: it only frees a thread from a server that hangs
+_INSERT_SETTINGS = {
+    # The batch is made here: the server must not hold it back to make a larger one, nor forget its token.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+}
+
+
+class ClickHouse:
+    """One database. `start` makes it and its tables; until then, and while it is away, calls raise StoreUnavailable."""
+
+    def __init__(self, url: str, database: str, retention: Sequence[str], clock: Clock) -> None:
+        self._url = url
+        self._database = database
+        self._retention = retention
+        self._clock = clock
+        threads = 1 if urlsplit(url).scheme == "chdb" else _SERVER_THREADS
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="clickhouse")
+        self._client: Any = None
+        self._types: Mapping[tuple[str, str], Any] = {}
+        self._inserting = asyncio.Lock()
+        self._reachable = False
+
+    async def start(self) -> None:
+        """Connect and migrate; waits for ClickHouse as long as it takes, saying so in the log."""
+        while True:
+            try:
+                self._client = await self._call(self._open)
+            except StoreUnavailable as error:
+                _log.warning("clickhouse_unavailable", reason=str(error))
+                await self._clock.sleep(_RETRY_EVERY)
+            else:
+                _log.info("clickhouse_ready", database=self._database)
+                return
+
+    async def stop(self) -> None:
+        if self._client is not None:
+            await self._call(self._client.close)
+            self._client = None
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+    def ready(self) -> list[str]:
+        return [] if self._client is not None and self._reachable else ["clickhouse"]
+
+    async def query(self, statement: str, parameters: Mapping[str, object], *, within: float) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT; `parameters` are bound by the server. Raises StoreUnavailable, after `within` seconds too."""
+        client = self._connected()
+        try:
+            async with asyncio.timeout(within):
+                return await self._call(lambda: list(client.query(statement, parameters=dict(parameters)).result_rows))
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer in {within} s") from error
+
+    async def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[object]], token: str) -> None:
+        """One block, by columns. A block whose token is known already changes nothing. Raises StoreUnavailable."""
+        client = self._connected()
+        settings = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
+        types = [self._types[table, column] for column in columns]
+
+        def work() -> None:
+            client.insert(
+                table, values, column_names=columns, column_types=types, column_oriented=True, settings=settings
+            )
+
+        async with self._inserting:
+            await self._call(work)
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            raise StoreUnavailable("not connected yet")
+        return self._client
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (Error, OSError) as error:
+            self._reachable = False
+            STORE_UP.set(0)
+            raise StoreUnavailable(f"{type(error).__name__}: {error}"[:500]) from error
+        self._reachable = True
+        STORE_UP.set(1)
+        return done
+
+    def _open(self) -> Any:
+        options: dict[str, Any] = {"dsn": self._url}
+        if urlsplit(self._url).scheme != "chdb":
+            # Without a session, calls of several threads may share the client.
+            options |= {"autogenerate_session_id": False, "connect_timeout": 2, "send_receive_timeout": _SERVER_TIMEOUT}
+        first = clickhouse_connect.get_client(**options)
+        first.command(f"CREATE DATABASE IF NOT EXISTS {self._database}")
+        first.close()
+        client = clickhouse_connect.get_client(**options, database=self._database)
+        self._migrate(client)
+        columns = "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"
+        self._types = {(table, name): get_from_name(kind) for table, name, kind in client.query(columns).result_rows}
+        return client
+
+    def _migrate(self, client: Any) -> None:
+        client.command(HISTORY)
+        applied = {name for (name,) in client.query("SELECT name FROM schema_migrations").result_rows}
+        for migration in MIGRATIONS:
+            if migration.name not in applied:
+                for statement in migration.statements:
+                    client.command(statement)
+                client.insert("schema_migrations", [[migration.name]], column_names=["name"])
+                _log.info("schema_migrated", migration=migration.name)
+        for statement in self._retention:
+            client.command(statement)

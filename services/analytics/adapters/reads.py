@@ -1,0 +1,243 @@
+"""The read side's questions. Every value is bound by the server; every SELECT but one is of one project (`_select`).
+
+Rows that were inserted twice must never show: what is counted or ordered is read merged (FINAL), or one row per id.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chassis.clock import Clock
+from chassis.ids import encode_base32
+from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.domain.cursors import AttemptCursor, Positions
+from services.analytics.domain.feed import FeedEntry
+from services.analytics.domain.filters import MessageFilters, MessagesQuery
+from services.analytics.domain.rows import Position
+from services.analytics.domain.views import EndpointAttempt, Message, Outcome
+from services.analytics.metrics import QUERIES_FAILED, QUERY_SECONDS
+from services.analytics.ports import StoreUnavailable
+
+Conditions = list[str]
+Values = dict[str, object]
+
+# The feed looks this many offsets ahead first: a client that starts at the beginning is not answered by sorting all.
+_WINDOW = 5_000
+_MESSAGE = """
+    message_id, latest.sequence, latest.status, recipient, mail_from, mail_subject, tags, metadata,
+    toUnixTimestamp64Milli(created_at), toUnixTimestamp64Milli(latest.time), attempts,
+    toUnixTimestamp64Milli(latest.next_attempt_at), latest.reason,
+    outcome.sequence, outcome.code, outcome.enhanced_code, outcome.category, outcome.reply
+"""
+
+
+class ClickHouseReads:
+    """The port `Reads` on ClickHouse."""
+
+    def __init__(self, clickhouse: ClickHouse, clock: Clock, *, deadline: float) -> None:
+        self._clickhouse = clickhouse
+        self._clock = clock
+        self._deadline = deadline
+
+    async def messages(self, project_id: str, query: MessagesQuery, *, count: int) -> list[Message]:
+        """The page's ids are found first, on few columns; only they are read whole and merged."""
+        page, values = _page_of_messages(query, count)
+        statement = _select(_MESSAGE, "messages FINAL", [f"message_id IN ({page})"], "ORDER BY message_id DESC")
+        return [_message(row) for row in await self._ask("messages", statement, project_id, values)]
+
+    async def message(self, project_id: str, message_id: str) -> Message | None:
+        statement = _select(_MESSAGE, "messages FINAL", ["message_id = {id:String}"])
+        rows = await self._ask("message", statement, project_id, {"id": message_id})
+        return _message(rows[0]) if rows else None
+
+    async def timeline(self, project_id: str, message_id: str, last_sequence: int) -> list[str]:
+        conditions = ["subject = {id:String}", "sequence <= {last:UInt32}"]
+        statement = _select("event", "events_raw FINAL", conditions, "ORDER BY sequence")
+        values: Values = {"id": message_id, "last": last_sequence}
+        return [event for (event,) in await self._ask("timeline", statement, project_id, values)]
+
+    async def belongs_elsewhere(self, project_id: str, message_id: str) -> bool:
+        # The one look across projects: it tells that an id is taken, and nothing of it.
+        statement = "SELECT 1 FROM messages WHERE project_id != {project:String} AND message_id = {id:String} LIMIT 1"
+        return bool(await self._ask("belongs_elsewhere", statement, project_id, {"id": message_id}))
+
+    async def next_events(
+        self, project_id: str, after: Positions, types: frozenset[str], *, per_partition: int
+    ) -> list[FeedEntry]:
+        near = await self._events_behind(project_id, after, types, per_partition, window=_WINDOW)
+        if len(near) >= per_partition:
+            return near
+        return await self._events_behind(project_id, after, types, per_partition, window=None)
+
+    async def events(self, project_id: str, entries: Sequence[FeedEntry]) -> Mapping[str, str]:
+        conditions = ["subject IN {subjects:Array(String)}", "event_id IN {ids:Array(String)}"]
+        statement = _select("event_id, event", "events_raw FINAL", conditions)
+        subjects = sorted({entry.subject for entry in entries})
+        values: Values = {"subjects": subjects, "ids": [entry.event_id for entry in entries]}
+        return dict(await self._ask("events", statement, project_id, values))
+
+    async def attempts(
+        self, project_id: str, endpoint_id: str, after: AttemptCursor | None, *, count: int
+    ) -> list[EndpointAttempt]:
+        conditions, values = ["endpoint_id = {endpoint:String}"], Values(endpoint=endpoint_id, count=count)
+        if after is not None:
+            conditions.append("(at, attempt_id) < (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {id:String})")
+            values |= {"at": after.at_ms, "id": after.attempt_id}
+        statement = _select(
+            "toUnixTimestamp64Milli(at), attempt_id, attempt",
+            "webhook_attempts FINAL",
+            conditions,
+            "ORDER BY project_id, endpoint_id, at DESC, attempt_id DESC LIMIT {count:UInt32}",
+        )
+        rows = await self._ask("attempts", statement, project_id, values)
+        return [EndpointAttempt(AttemptCursor(at_ms, attempt_id), document) for at_ms, attempt_id, document in rows]
+
+    async def _events_behind(
+        self, project_id: str, after: Positions, types: frozenset[str], per_partition: int, *, window: int | None
+    ) -> list[FeedEntry]:
+        behind, values = _behind(after, window)
+        wanted = ["event_type IN {types:Array(String)}"] if types else []
+        statement = _select(
+            "_topic, _partition, _offset, toUnixTimestamp64Milli(event_time), subject, event_id",
+            "events_raw FINAL",
+            [behind, *wanted],
+            "ORDER BY _topic, _partition, _offset LIMIT {count:UInt32} BY _topic, _partition",
+        )
+        values |= {"types": sorted(types), "count": per_partition}
+        rows = await self._ask("next_events", statement, project_id, values)
+        return [
+            FeedEntry(Position(topic, partition, offset), event_time, subject, event_id)
+            for topic, partition, offset, event_time, subject, event_id in rows
+        ]
+
+    async def _ask(self, name: str, statement: str, project_id: str, values: Values) -> list[tuple[Any, ...]]:
+        started = self._clock.monotonic()
+        try:
+            rows = await self._clickhouse.query(statement, {"project": project_id, **values}, within=self._deadline)
+        except StoreUnavailable:
+            QUERIES_FAILED.labels(name).inc()
+            raise
+        QUERY_SECONDS.labels(name).observe(self._clock.monotonic() - started)
+        return rows
+
+
+def _select(columns: str, source: str, conditions: Conditions, tail: str = "") -> str:
+    """A SELECT of one project: the one place where tenants are kept apart."""
+    where = " AND ".join(["project_id = {project:String}", *conditions])
+    return f"SELECT {columns} FROM {source} WHERE {where} {tail}"  # noqa: S608  # words of this module: values are bound
+
+
+def _page_of_messages(query: MessagesQuery, count: int) -> tuple[str, Values]:
+    """The SELECT of a page's ids, newest first.
+
+    What all rows of a message have in common is asked of any of its rows: one row per id, no merge, and the indexes
+    help. What changes, or stands in one row only, needs the merged row: then the first question narrows the second.
+    """
+    values: Values = {"count": count}
+    bounds = _bounds(query.filters, query.after, values)
+    lasting = _lasting(query.filters, values)
+    merged = _merged(query.filters, values)
+    order, limit = "ORDER BY project_id, message_id DESC", "LIMIT {count:UInt32}"
+    if not merged:
+        tail = f"{order} LIMIT 1 BY message_id {limit}"
+        return _select("message_id", "messages", [*bounds, *lasting], tail), values
+    narrowed = [f"message_id IN ({_select('message_id', 'messages', [*bounds, *lasting])})"] if lasting else []
+    return _select("message_id", "messages FINAL", [*bounds, *narrowed, *merged], f"{order} {limit}"), values
+
+
+def _bounds(filters: MessageFilters, after: str | None, values: Values) -> Conditions:
+    """Times and cursor as a range of ids: ids begin with their time."""
+    found: Conditions = []
+    for name, operator, ms in (("since", ">=", filters.since_ms), ("until", "<", filters.until_ms)):
+        if ms is not None:
+            found.append(f"message_id {operator} {{{name}:String}}")
+            values[name] = f"msg_{encode_base32(ms << 112, 32)}"
+    if after is not None:
+        found.append("message_id < {after:String}")
+        values["after"] = after
+    return found
+
+
+def _lasting(filters: MessageFilters, values: Values) -> Conditions:
+    found: Conditions = []
+    for name, condition, value in (
+        ("recipient", "lowerUTF8(recipient) = lowerUTF8({recipient:String})", filters.recipient),
+        ("domain", "recipient_domain = {domain:String}", filters.recipient_domain),
+        ("tag", "has(tags, {tag:String})", filters.tag),
+    ):
+        if value is not None:
+            found.append(condition)
+            values[name] = value
+    for number, (key, value) in enumerate(sorted(filters.metadata.items())):
+        # The index is on the values alone; the second half makes the answer exact.
+        found.append(f"has(mapValues(metadata), {{value{number}:String}})")
+        found.append(f"metadata[{{key{number}:String}}] = {{value{number}:String}}")
+        values |= {f"key{number}": key, f"value{number}": value}
+    return found
+
+
+def _merged(filters: MessageFilters, values: Values) -> Conditions:
+    found: Conditions = []
+    for name, condition, value in (
+        ("status", "latest.status = {status:String}", filters.status),
+        ("sender", "mail_from_address = {sender:String}", filters.sender),
+        ("subject", "positionCaseInsensitiveUTF8(mail_subject, {subject:String}) > 0", filters.subject),
+    ):
+        if value is not None:
+            found.append(condition)
+            values[name] = value
+    return found
+
+
+def _behind(after: Positions, window: int | None) -> tuple[str, Values]:
+    """What lies behind a cursor: later offsets of the partitions it knows, and all of those it does not."""
+    values: Values = {}
+    ranges: Conditions = []
+    topics = sorted({topic for topic, _ in after})
+    for number, ((topic, partition), offset) in enumerate(sorted(after.items())):
+        ranges.append(f"({_partition_is(number)} AND _offset > {{o{number}:UInt64}} {_until(f'e{number}', window)})")
+        values |= {
+            f"t{number}": topic,
+            f"p{number}": partition,
+            f"o{number}": offset,
+            f"e{number}": offset + (window or 0),
+        }
+    for number, topic in enumerate(topics):
+        ranges.append(
+            f"(_topic = {{u{number}:String}} AND _partition NOT IN {{k{number}:Array(UInt16)}} {_until('first', window)})"
+        )
+        values |= {f"u{number}": topic, f"k{number}": [partition for known, partition in after if known == topic]}
+    ranges.append(f"(_topic NOT IN {{topics:Array(String)}} {_until('first', window)})")
+    values |= {"topics": topics, "first": window or 0}
+    return f"({' OR '.join(ranges)})", values
+
+
+def _partition_is(number: int) -> str:
+    return f"_topic = {{t{number}:String}} AND _partition = {{p{number}:UInt16}}"
+
+
+def _until(name: str, window: int | None) -> str:
+    return "" if window is None else f"AND _offset <= {{{name}:UInt64}}"
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    (
+        message_id, sequence, status, recipient, sender, subject, tags, metadata,
+        created_at, updated_at, attempts, next_attempt_at, reason,
+        attempt_sequence, code, enhanced_code, category, reply,
+    ) = row  # fmt: skip
+    return Message(
+        message_id=message_id,
+        sequence=sequence,
+        status=status,
+        recipient=recipient,
+        sender=sender,
+        subject=subject,
+        tags=tags,
+        metadata=metadata,
+        created_at=created_at,
+        updated_at=updated_at,
+        attempts=attempts,
+        next_attempt_at=next_attempt_at,
+        reason=reason,
+        outcome=Outcome(code, enhanced_code, category, reply) if attempt_sequence else None,
+    )

@@ -1,0 +1,77 @@
+"""Composition root of analytics: the one place that knows every part of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chassis.clock import SystemClock
+from chassis.consume import BatchConsumer
+from chassis.failures import DeadLetters
+from chassis.http import HttpServer, create_app
+from chassis.log import Log
+from chassis.service import Crash, Part
+from schemas.topics import TOPICS, Topic
+from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.adapters.projection import ClickHouseProjection
+from services.analytics.adapters.reads import ClickHouseReads
+from services.analytics.adapters.schema import retention
+from services.analytics.api.routes import add_routes
+from services.analytics.handlers import Ingest, Pace
+from services.analytics.metrics import LAG
+from services.analytics.settings import AnalyticsSettings
+
+GROUP = "analytics"
+SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"])
+
+
+@dataclass(slots=True)
+class AnalyticsService:
+    parts: Sequence[Part]
+    crash: Crash
+
+
+async def build(
+    settings: AnalyticsSettings, *, group: str = GROUP, topics: Sequence[Topic] = SOURCES
+) -> AnalyticsService:
+    """Everything in the order it starts: HTTP first, so that health can be asked while ClickHouse is waited for."""
+    clock, crash = SystemClock(), Crash()
+    deadline = settings.read_deadline.total_seconds()
+    kept = retention(events=_kept("message-events"), attempts=_kept("webhook-attempts"))
+    clickhouse = ClickHouse(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database, kept, clock)
+    log = Log(settings.kafka, client_id=f"analytics-{settings.instance}")
+    ingest = Ingest(
+        ClickHouseProjection(clickhouse, clock, deadline=deadline),
+        clock,
+        Pace(clock, settings.insert_share),
+        topics,
+        batch_records=settings.batch_records,
+    )
+    consumer = BatchConsumer(
+        settings.kafka,
+        log,
+        clock,
+        DeadLetters(log, group=group),
+        group=group,
+        topics=topics,
+        handle=ingest.handle,
+        max_records=settings.batch_records,
+        first_batch_end=ingest.first_batch_end,
+    )
+    LAG.set_function(consumer.lag)
+    app = create_app("analytics", lambda: [*clickhouse.ready(), *consumer.ready()])
+    add_routes(
+        app,
+        ClickHouseReads(clickhouse, clock, deadline=deadline),
+        clock,
+        secret=settings.internal_secret.get_secret_value().encode(),
+        pending_window_ms=int(settings.pending_window.total_seconds() * 1000),
+    )
+    http = HttpServer(app, settings.host, settings.port)
+    return AnalyticsService(parts=(http, log, clickhouse, consumer), crash=crash)
+
+
+def _kept(entry: str) -> timedelta:
+    """The retention of a topic is the age to which its rows are kept: one setting for both."""
+    span = TOPICS[entry].retention
+    assert span is not None, "a topic that is deleted by age has a retention"
+    return span

@@ -1,0 +1,197 @@
+"""From a record of the log to a row of the read side: values in, values out.
+
+Every field that a table is sorted or partitioned by is a function of the record alone, so a record that is inserted
+again, in whatever batch, lands on the row it made before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+from itertools import groupby
+from typing import Generic, TypeVar
+
+import orjson
+
+from chassis.ids import parse_message_id
+from schemas.envelope import Envelope, Payload, to_ms, to_timestamp
+from schemas.events import (
+    MessageAccepted,
+    MessageEvent,
+    MessageHeld,
+    MessageOutcome,
+    MessageQueued,
+    MessageSuppressed,
+)
+from schemas.webhooks import WebhookAttempt
+
+# ClickHouse counts a row's age in 32-bit seconds: a later time would wrap round and the row be swept at once.
+_LATEST_MS = (2**32 - 1) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One public event. Times are Unix ms; 0 and "" say "none" (the tables have no nulls: they would cost a column each)."""
+
+    position: Position
+    project_id: str
+    event_type: str
+    event_time: int
+    event_id: str
+    subject: str
+    sequence: int
+    event: str
+    created_at: int
+    environment: str = ""
+    recipient: str = ""
+    recipient_domain: str = ""
+    status: str = ""
+    mail_from: str = ""
+    mail_from_address: str = ""
+    mail_subject: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] | None = None
+    attempt: int = 0
+    category: str = ""
+    code: int = 0
+    enhanced_code: str = ""
+    reply: str = ""
+    reason: str = ""
+    next_attempt_at: int = 0
+
+    @property
+    def time_ms(self) -> int:
+        return self.event_time
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One call of a webhook endpoint. `attempt` is the record's `data` as JSON."""
+
+    position: Position
+    project_id: str
+    endpoint_id: str
+    at: int
+    attempt_id: str
+    attempt: str
+
+    @property
+    def time_ms(self) -> int:
+        return self.at
+
+
+Row = TypeVar("Row", EventRow, AttemptRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[Row]):
+    """Rows that follow one another in one partition of the log and lie in one month of the table: one insert, one part."""
+
+    rows: Sequence[Row]
+
+    @property
+    def token(self) -> str:
+        """The same rows have the same token, however they were read: the store drops the second insert."""
+        first, last = self.rows[0].position, self.rows[-1].position
+        return f"{first.topic}-{first.partition}-{first.offset}-{last.offset}"
+
+
+def event_row(envelope: Envelope[Payload], value: bytes, position: Position) -> EventRow:
+    """The row of a message's or an account's event; `value` is kept as it is. Raises ValueError where it has no place."""
+    data = envelope.data
+    if isinstance(data, MessageEvent):
+        return _message_row(envelope, data, value, position)
+    moment = _moment(envelope.time)
+    return EventRow(
+        position=position,
+        project_id=envelope.project_id,
+        event_type=envelope.type,
+        event_time=moment,
+        event_id=envelope.id,
+        subject=envelope.subject,
+        sequence=envelope.sequence or 0,
+        event=value.decode(),
+        created_at=moment,
+    )
+
+
+def attempt_row(data: WebhookAttempt, project_id: str, position: Position) -> AttemptRow:
+    """The row of a webhook attempt. Raises ValueError where it has no place."""
+    document = orjson.dumps(data.model_dump(mode="json", by_alias=True)).decode()
+    return AttemptRow(position, project_id, data.endpoint_id, _moment(data.at), data.id, document)
+
+
+def runs(rows: Sequence[Row]) -> Iterator[Run[Row]]:
+    """Cut a batch wherever the month changes, so that no reader ever sees the end of a batch before its start."""
+    for _, run in groupby(rows, key=lambda row: to_timestamp(row.time_ms)[:7]):
+        yield Run(tuple(run))
+
+
+def address_of(mailbox: str) -> str:
+    """`Name <A@b>` or `A@b` as `a@b`: what addresses are compared by."""
+    address = parseaddr(mailbox)[1]
+    return (address if "@" in address else mailbox).lower()
+
+
+def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, position: Position) -> EventRow:
+    message_id = parse_message_id(data.message_id)
+    if message_id is None or envelope.subject != data.message_id:
+        raise ValueError("subject and message_id are not one message's id")
+    if envelope.sequence is None or not 0 < envelope.sequence < 2**32:
+        raise ValueError("an event of a message needs its sequence")
+    queued = data if isinstance(data, MessageQueued) else None
+    attempt = data.attempt if isinstance(data, MessageOutcome) else None
+    waiting = data if isinstance(data, MessageOutcome | MessageAccepted) else None
+    caused = data if isinstance(data, MessageSuppressed | MessageHeld) else waiting
+    due = waiting.next_attempt_at if waiting else None
+    return EventRow(
+        position=position,
+        project_id=envelope.project_id,
+        event_type=envelope.type,
+        event_time=_moment(envelope.time),
+        event_id=envelope.id,
+        subject=data.message_id,
+        sequence=envelope.sequence,
+        event=value.decode(),
+        created_at=_sound(message_id.created_at_ms),
+        environment=data.environment,
+        recipient=data.recipient,
+        recipient_domain=data.recipient.rpartition("@")[2].lower(),
+        status=data.status,
+        mail_from=queued.from_ if queued else "",
+        mail_from_address=address_of(queued.from_) if queued else "",
+        mail_subject=queued.subject if queued else "",
+        tags=tuple(data.tags),
+        metadata=data.metadata,
+        attempt=_fits(attempt.number, 16) if attempt else 0,
+        category=data.category if isinstance(data, MessageOutcome) else "",
+        code=_fits(attempt.code or 0, 16) if attempt else 0,
+        enhanced_code=(attempt.enhanced_code or "") if attempt else "",
+        reply=(attempt.reply or "") if attempt else "",
+        reason=(caused.reason or "") if caused else "",
+        next_attempt_at=_moment(due) if due else 0,
+    )
+
+
+def _moment(timestamp: str) -> int:
+    return _sound(to_ms(timestamp))
+
+
+def _sound(ms: int) -> int:
+    if not 0 <= ms <= _LATEST_MS:
+        raise ValueError("a time that is out of range")
+    return ms
+
+
+def _fits(number: int, bits: int) -> int:
+    if not 0 <= number < 2**bits:
+        raise ValueError("a number that is out of range")
+    return number

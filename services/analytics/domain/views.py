@@ -1,0 +1,108 @@
+"""The objects of the API, made from what the read side knows. Shapes only: this module must never decide what is shown to whom."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from chassis.ids import MessageId
+from schemas.envelope import to_timestamp
+from services.analytics.domain.cursors import AttemptCursor
+
+Json = dict[str, Any]
+# An id may be made by a machine whose clock is ahead of ours by this much.
+CLOCK_SKEW_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the last attempt ended; 0 and "" say "none"."""
+
+    code: int
+    enhanced_code: str
+    category: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as of its latest event. Times are Unix ms; 0 and "" say "none"."""
+
+    message_id: str
+    sequence: int
+    status: str
+    recipient: str
+    sender: str
+    subject: str
+    tags: Sequence[str]
+    metadata: Mapping[str, str]
+    created_at: int
+    updated_at: int
+    attempts: int
+    next_attempt_at: int
+    reason: str
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAttempt:
+    """One call of a webhook endpoint: where it stands in the list, and what to show."""
+
+    cursor: AttemptCursor
+    document: str
+
+
+def message_view(message: Message) -> Json:
+    """A message in a list."""
+    return {
+        "message_id": message.message_id,
+        "status": message.status,
+        "recipient": message.recipient,
+        "from": message.sender or None,
+        "subject": message.subject or None,
+        "tags": list(message.tags),
+        "metadata": dict(message.metadata),
+        "created_at": to_timestamp(message.created_at),
+        "updated_at": to_timestamp(message.updated_at),
+        "attempts": message.attempts,
+        "next_attempt_at": to_timestamp(message.next_attempt_at) if message.next_attempt_at else None,
+        "reason": message.reason or None,
+        "outcome": _outcome_view(message.outcome),
+    }
+
+
+def message_with_timeline(message: Message, timeline: Sequence[str]) -> Json:
+    """One message; `timeline` holds its events as they stand in Kafka, and so they are given out."""
+    return {**message_view(message), "timeline": [raw(event) for event in timeline]}
+
+
+def pending_view(message_id: MessageId) -> Json:
+    """A message whose first event has not arrived yet: accepted it is (R30)."""
+    created_at = to_timestamp(message_id.created_at_ms)
+    return {"message_id": message_id.text, "status": "queued", "created_at": created_at, "pending": True}
+
+
+def may_be_pending(message_id: MessageId, now_ms: int, window_ms: int) -> bool:
+    """Whether an id is young enough for its first event to be on its way."""
+    return -CLOCK_SKEW_MS <= now_ms - message_id.created_at_ms < window_ms
+
+
+def list_view(data: Sequence[Json | orjson.Fragment], *, has_more: bool, next_cursor: str | None) -> Json:
+    return {"object": "list", "data": list(data), "has_more": has_more, "next_cursor": next_cursor}
+
+
+def raw(document: str) -> orjson.Fragment:
+    """JSON that goes out byte for byte."""
+    return orjson.Fragment(document)
+
+
+def _outcome_view(outcome: Outcome | None) -> Json | None:
+    if outcome is None:
+        return None
+    return {
+        "code": outcome.code or None,
+        "enhanced_code": outcome.enhanced_code or None,
+        "category": outcome.category,
+        "reply": outcome.reply or None,
+    }

@@ -1,0 +1,60 @@
+"""What analytics asks of its store: a projection to write, and questions to answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from services.analytics.domain.cursors import AttemptCursor, Positions
+from services.analytics.domain.feed import FeedEntry
+from services.analytics.domain.filters import MessagesQuery
+from services.analytics.domain.rows import AttemptRow, EventRow, Run
+from services.analytics.domain.views import EndpointAttempt, Message
+
+
+class StoreUnavailable(Exception):
+    """ClickHouse is away, or refuses: ask again later. Nothing is lost, the log has it."""
+
+
+class Projection(Protocol):
+    """The write side. Both raise StoreUnavailable."""
+
+    async def insert(self, run: Run[EventRow] | Run[AttemptRow]) -> None:
+        """Once it returns, the rows are there; repeated with the same token it changes nothing."""
+        ...
+
+    async def last_offset(self, topic: str, partition: int, start: int) -> int | None:
+        """The highest offset at or above `start` that has a row here; None where there is none."""
+        ...
+
+
+class Reads(Protocol):
+    """The read side; every answer is of one project. All raise StoreUnavailable."""
+
+    async def messages(self, project_id: str, query: MessagesQuery, *, count: int) -> list[Message]:
+        """Newest first, at most `count`."""
+        ...
+
+    async def message(self, project_id: str, message_id: str) -> Message | None: ...
+
+    async def timeline(self, project_id: str, message_id: str, last_sequence: int) -> list[str]:
+        """The events of a message up to `last_sequence`, in order, as they stand in Kafka."""
+        ...
+
+    async def belongs_elsewhere(self, project_id: str, message_id: str) -> bool:
+        """Whether another project than this one has the message."""
+        ...
+
+    async def next_events(
+        self, project_id: str, after: Positions, types: frozenset[str], *, per_partition: int
+    ) -> list[FeedEntry]:
+        """Of each partition the next events behind `after`, at most `per_partition`."""
+        ...
+
+    async def events(self, project_id: str, entries: Sequence[FeedEntry]) -> Mapping[str, str]:
+        """Those events by id, as they stand in Kafka."""
+        ...
+
+    async def attempts(
+        self, project_id: str, endpoint_id: str, after: AttemptCursor | None, *, count: int
+    ) -> list[EndpointAttempt]:
+        """Newest first, at most `count`."""
+        ...

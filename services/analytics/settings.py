@@ -1,0 +1,31 @@
+"""What analytics is told by its environment: `ANALYTICS_*` and `KAFKA_*`."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from chassis.settings import ServiceSettings
+from schemas.topics import Duration
+
+
+class AnalyticsSettings(ServiceSettings):
+    """How long rows are kept is no setting of its own: it is the retention of their topic in `topics.yaml`."""
+
+    model_config = SettingsConfigDict(env_prefix="ANALYTICS_", extra="ignore")
+
+    # "chdb:///folder": the embedded engine, for one analytics on one machine. "http(s)://user:password@host:port":
+    # a server. The database is made where it is missing.
+    clickhouse_url: SecretStr = SecretStr("chdb:///var/lib/sendarix/analytics")
+    clickhouse_database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "sendarix"
+    internal_secret: SecretStr  # shared with ingest, which signs who is asking
+    # An id this young, and unknown, is answered as queued: longer than the read side may be away.
+    pending_window: Duration = timedelta(hours=24)
+    # Large enough to make one insert's fixed cost (15 ms) small beside its rows, small enough to be read in a second.
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    # Of the time, how much may go into inserts. Each costs 15 ms however small it is: without a pause between them
+    # a trickle of events would keep a core busy. At 0.3, twelve partitions take turns in about 0.6 s.
+    insert_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    # A read that takes longer is answered 503; ingest gives up at about the same time.
+    read_deadline: Duration = timedelta(seconds=5)

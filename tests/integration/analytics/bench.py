@@ -1,0 +1,171 @@
+"""The read side on a bench: a made-up log whose partitions are inserted when the test says so, and its real HTTP API."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+
+from chassis.clock import SystemClock
+from chassis.consume import Batch
+from chassis.http import HttpServer, create_app
+from chassis.ids import parse_message_id
+from chassis.log import Incoming
+from chassis.principal import HEADER, Principal, sign
+from schemas.envelope import Envelope, Payload, encode
+from schemas.events import MessageEvent
+from schemas.topics import TOPICS, Topic
+from schemas.webhooks import WebhookAttempt
+from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.adapters.projection import ClickHouseProjection
+from services.analytics.adapters.reads import ClickHouseReads
+from services.analytics.adapters.schema import retention
+from services.analytics.api.routes import add_routes
+from services.analytics.handlers import Ingest, Pace
+from tests.kit.broker import free_ports
+from tests.kit.clickhouse import Database
+from tests.kit.history import PROJECT
+
+SECRET = b"shared by ingest and analytics"
+SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"])
+MAX_RECORDS = 1000
+Json = dict[str, Any]
+Place = tuple[str, int]  # topic entry, partition
+
+
+@dataclass(slots=True)
+class Api:
+    """A client that ingest has let in."""
+
+    session: aiohttp.ClientSession
+    url: str
+
+    async def call(self, path: str, project: str = PROJECT, **params: object) -> tuple[int, Json]:
+        return await self.raw(path, self.signed(project), {name: str(value) for name, value in params.items()})
+
+    async def raw(self, path: str, headers: dict[str, str], params: Any = None) -> tuple[int, Json]:
+        async with self.session.get(self.url + path, headers=headers, params=params) as response:
+            return response.status, await response.json()
+
+    async def get(self, path: str, project: str = PROJECT, **params: object) -> Json:
+        status, body = await self.call(path, project, **params)
+        assert status == 200, body
+        return body
+
+    async def pages(self, path: str, *, limits: Iterable[int], **params: str) -> list[Json]:
+        """All pages of a list, each with the next of `limits`."""
+        found: list[Json] = []
+        for limit in limits:
+            page = await self.get(path, **{**params, "limit": str(limit)})
+            assert len(page["data"]) <= limit
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+            params["after"] = page["next_cursor"]
+        raise AssertionError("the list does not end")
+
+    @staticmethod
+    def signed(project_id: str, *, secret: bytes = SECRET, lasts_ms: int = 60_000) -> dict[str, str]:
+        expires = SystemClock().now_ms() + lasts_ms
+        return {HEADER: sign(Principal(project_id, "key_1", (), expires), secret)}
+
+
+@asynccontextmanager
+async def serving(reads: ClickHouseReads) -> AsyncIterator[Api]:
+    (port,) = free_ports(1)
+    app = create_app("analytics", list)
+    add_routes(app, reads, SystemClock(), secret=SECRET, pending_window_ms=86_400_000)
+    server = HttpServer(app, "127.0.0.1", port)
+    await server.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            await answering(session, f"http://127.0.0.1:{port}")
+            yield Api(session, f"http://127.0.0.1:{port}")
+    finally:
+        await server.stop()
+
+
+async def answering(session: aiohttp.ClientSession, url: str) -> None:
+    """Wait until a service listens."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with session.get(f"{url}/health/live"):
+                    return
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.01)
+
+
+@dataclass(slots=True)
+class Bench:
+    """The store's two sides on one database, fed by hand."""
+
+    database: Database
+    store: ClickHouse
+    projection: ClickHouseProjection
+    ingest: Ingest
+    api: Api
+    log: dict[Place, list[tuple[Incoming, Envelope[Payload]]]] = field(default_factory=lambda: defaultdict(list))
+    inserted: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
+
+    def append(self, *envelopes: Envelope[Any]) -> None:
+        """Put records at the end of their partitions; nothing is inserted yet."""
+        for envelope in envelopes:
+            topic, partition = _place(envelope)
+            records = self.log[topic.entry, partition]
+            record = Incoming(
+                topic.name, partition, len(records), SystemClock().now_ms(), envelope.subject, encode(envelope), ()
+            )
+            records.append((record, envelope))
+
+    def batch(self, place: Place, first: int, last: int) -> Batch:
+        entry, partition = place
+        return Batch(TOPICS[entry], partition, first, last, self.log[place][first : last + 1])
+
+    async def insert(self, place: Place, count: int | None = None) -> None:
+        """Insert the next `count` records of a partition (all that are left)."""
+        first = self.inserted[place]
+        last = len(self.log[place]) - 1 if count is None else min(first + count, len(self.log[place])) - 1
+        if last >= first:
+            await self.ingest.handle(self.batch(place, first, last))
+            self.inserted[place] = last + 1
+
+    async def insert_all(self, *envelopes: Envelope[Any]) -> None:
+        self.append(*envelopes)
+        for place in list(self.log):
+            await self.insert(place)
+
+
+@asynccontextmanager
+async def built(database: Database) -> AsyncIterator[Bench]:
+    clock = SystemClock()
+    kept = retention(events=timedelta(days=90), attempts=timedelta(days=14))
+    store = ClickHouse(database.url, database.name, kept, clock)
+    await store.start()
+    projection = ClickHouseProjection(store, clock, deadline=10)
+    ingest = Ingest(projection, clock, Pace(clock, 1), SOURCES, batch_records=MAX_RECORDS)
+    try:
+        async with serving(ClickHouseReads(store, clock, deadline=10)) as api:
+            yield Bench(database, store, projection, ingest, api)
+    finally:
+        await store.stop()
+
+
+def _place(envelope: Envelope[Any]) -> tuple[Topic, int]:
+    match envelope.data:
+        case MessageEvent():
+            known = parse_message_id(envelope.subject)
+            assert known is not None
+            return SOURCES[0], known.partition
+        case WebhookAttempt():
+            return SOURCES[2], 0
+        case _:
+            return SOURCES[1], 0
+
+
+def ids(data: Sequence[Json]) -> list[str]:
+    return [item["message_id"] for item in data]

@@ -1,0 +1,215 @@
+"""Exactly once in effect: whatever is inserted again, cut anew or replayed, the answers stay (R39, D101, D102)."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from chassis.clock import SystemClock
+from chassis.failures import Poison, Retry
+from schemas.envelope import Envelope, encode, to_ms, to_timestamp
+from schemas.events import MessageEvent
+from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.adapters.projection import ClickHouseProjection
+from services.analytics.domain.rows import EventRow, Position, Run, event_row
+from services.analytics.ports import StoreUnavailable
+from tests.integration.analytics.bench import MAX_RECORDS, Bench, Json, built
+from tests.kit.clickhouse import Database
+from tests.kit.history import History
+
+HOUR_MS = 3_600_000
+HOURLY = "SELECT tag, uniqExactMerge(events) FROM events_hourly GROUP BY tag ORDER BY tag"
+RAW = "SELECT count() FROM events_raw FINAL"
+
+
+@pytest.fixture
+def history() -> History:
+    return History(SystemClock().now_ms() - HOUR_MS)
+
+
+def many(history: History, count: int) -> list[Envelope[MessageEvent]]:
+    chance = random.Random(3)
+    steps = ["queued", "accepted", "deferred", "delivered"]
+    lives = [
+        history.life(*steps[: chance.randint(1, 4)], recipient=f"u{n}@d{n % 3}.example", tags=["a", f"t{n % 2}"])
+        for n in range(count)
+    ]
+    return [event for life in lives for event in life]
+
+
+def expected_hourly(events: list[Envelope[MessageEvent]]) -> list[tuple[str, int]]:
+    counted = Counter(tag for event in events for tag in ("", *event.data.tags))
+    return sorted(counted.items())
+
+
+async def answers(bench: Bench) -> list[Json]:
+    """Everything the API says: all lists, all messages."""
+    listed = await bench.api.pages("/v1/messages", limits=iter(lambda: 100, None))
+    feed = await bench.api.pages("/v1/events", limits=iter(lambda: 100, None))
+    attempts = await bench.api.pages("/v1/webhooks/whk_1/attempts", limits=iter(lambda: 100, None))
+    whole = [await bench.api.get(f"/v1/messages/{message['message_id']}") for message in listed[:10]]
+    return [*listed, *feed, *attempts, *whole]
+
+
+async def test_the_same_batch_twice_changes_nothing_D101(bench: Bench, history: History) -> None:
+    events = many(history, 30)
+    await bench.insert_all(*events)
+    before = await answers(bench)
+    for (entry, partition), records in bench.log.items():
+        await bench.ingest.handle(bench.batch((entry, partition), 0, len(records) - 1))
+    # Not merely hidden: the store has dropped the second insert by its token.
+    assert bench.database.rows("SELECT count() FROM events_raw") == [(len(events),)]
+    assert bench.database.rows(HOURLY) == expected_hourly(events)
+    assert await answers(bench) == before
+
+
+async def test_batches_cut_anew_change_nothing_D102(bench: Bench, history: History) -> None:
+    """A replay from offset 0 cuts other batches, whose tokens are new: keys and uniq states hold (R39)."""
+    events = many(history, 60)
+    await bench.insert_all(*events, *(history.webhook_attempt("whk_1", n) for n in range(5)))
+    before, chance = await answers(bench), random.Random(5)
+    for place, records in bench.log.items():
+        first = 0
+        while first < len(records):
+            last = min(first + chance.randint(0, 6), len(records) - 1)
+            await bench.ingest.handle(bench.batch(place, first, last))
+            first = last + 1
+    assert bench.database.rows(RAW) == [(len(events),)]
+    assert bench.database.rows(HOURLY) == expected_hourly(events)
+    assert await answers(bench) == before
+
+
+async def test_an_event_that_was_emitted_twice_counts_once_and_keeps_its_place(bench: Bench, history: History) -> None:
+    first, second = history.life("queued", "accepted", "delivered"), history.life("queued")
+    await bench.insert_all(*first, *second)
+    before = await answers(bench)
+    await bench.insert_all(*first)  # the same ids at later offsets
+    assert bench.database.rows(HOURLY) == expected_hourly([*first, *second])
+    assert await answers(bench) == before
+    cursor = (await bench.api.get("/v1/events"))["next_cursor"]
+    assert (await bench.api.get("/v1/events", after=cursor))["data"] == []
+
+
+async def test_a_crash_between_insert_and_commit_is_replayed_with_the_same_bounds(
+    bench: Bench, history: History
+) -> None:
+    events = many(history, 60)
+    bench.append(*events)
+    place = max(bench.log, key=lambda found: len(bench.log[found]))
+    count, (entry, partition) = len(bench.log[place]), place
+    assert count > 8
+    await bench.insert(place, 3)  # committed
+    await bench.insert(place, 4)  # the process dies here, before its commit
+    assert await bench.ingest.first_batch_end(entry, partition, 3) == 6
+    await bench.ingest.handle(bench.batch(place, 3, 6))
+    assert bench.database.rows("SELECT count() FROM events_raw") == [(7,)]
+    assert await bench.ingest.first_batch_end(entry, partition, 7) is None
+    assert await bench.ingest.first_batch_end(entry, (partition + 1) % 12, 0) is None
+
+
+async def test_offsets_that_were_reset_are_no_lost_commit_D102(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From offset 0 again: all that lies here must not come as one batch."""
+
+    class FarAhead:
+        async def last_offset(self, topic: str, partition: int, start: int) -> int:
+            return start + MAX_RECORDS
+
+    monkeypatch.setattr(bench.ingest, "_projection", FarAhead())
+    assert await bench.ingest.first_batch_end("message-events", 0, 0) is None
+
+
+async def test_a_batch_over_the_turn_of_a_month_grows_from_its_start(
+    bench: Bench, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One insert is one part, so what is readable of a partition is always a beginning of it."""
+    turn = to_ms(to_timestamp(history.now_ms)[:7] + "-01T00:00:00.000Z")
+    life = history.life("queued", "accepted", "deferred", "delivered", message_id=history.new_id())
+    times = [turn - 2, turn - 1, turn, turn - 1]
+    readable: list[list[tuple[object, ...]]] = []
+
+    class Watched:
+        async def insert(self, run: Run[EventRow]) -> None:
+            await bench.projection.insert(run)
+            readable.append(bench.database.rows("SELECT _offset FROM events_raw ORDER BY _offset"))
+
+    monkeypatch.setattr(bench.ingest, "_projection", Watched())
+    await bench.insert_all(
+        *(event.model_copy(update={"time": to_timestamp(ms)}) for event, ms in zip(life, times, strict=True))
+    )
+    assert readable == [[(0,), (1,)], [(0,), (1,), (2,)], [(0,), (1,), (2,), (3,)]]
+
+
+async def test_a_large_batch_is_one_part(bench: Bench, history: History) -> None:
+    rows = [
+        event_row(event, encode(event) + b" " * 2000, Position("t", 0, offset))
+        for offset, event in enumerate(many(history, 2500))
+    ]
+    await bench.projection.insert(Run(rows))
+    assert bench.database.rows("SELECT uniq(_part), count() FROM events_raw") == [(1, len(rows))]
+
+
+async def test_a_row_that_has_no_place_is_named_and_the_rest_lands_D102(bench: Bench, history: History) -> None:
+    good = history.life("queued", "accepted", message_id=history.new_id())
+    bad: Envelope[Any] = good[0].model_copy(update={"sequence": None, "id": "evt_bad"})
+    bench.append(good[0], bad, good[1])
+    (place,) = bench.log
+    with pytest.raises(Poison, match="sequence") as raised:
+        await bench.ingest.handle(bench.batch(place, 0, 2))
+    assert raised.value.record.offset == 1
+    del bench.log[place][1]  # as the consumer does once it is dead-lettered
+    await bench.ingest.handle(bench.batch(place, 0, 1))
+    assert (await bench.api.get(f"/v1/messages/{good[0].subject}"))["status"] == "accepted"
+
+
+async def test_the_read_side_starts_again_on_what_it_has(bench: Bench, history: History) -> None:
+    await bench.insert_all(*many(history, 5))
+    before = await answers(bench)
+    async with built(bench.database) as again:
+        assert await answers(again) == before
+    assert bench.database.rows("SELECT name, count() FROM schema_migrations GROUP BY name") == [("0001_tables", 1)]
+
+
+async def test_while_clickhouse_is_away_batches_wait_and_reads_are_503_D100(
+    bench: Bench, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = many(history, 10)
+    bench.append(*events)
+    place = next(iter(bench.log))
+    with monkeypatch.context() as away:
+        away.setattr(bench.store, "_client", None)
+        with pytest.raises(Retry):
+            await bench.insert(place)
+        assert bench.store.ready() == ["clickhouse"]
+        for path in ("/v1/messages", "/v1/events", f"/v1/messages/{events[0].subject}"):
+            status, body = await bench.api.call(path)
+            assert (status, body["error"]["code"]) == (503, "unavailable")
+    await bench.insert_all()
+    assert len(await bench.api.pages("/v1/messages", limits=iter(lambda: 100, None))) == 10
+    assert bench.store.ready() == []
+
+
+async def test_a_refused_insert_and_a_slow_read_are_unavailability_not_a_crash_D100(bench: Bench) -> None:
+    with pytest.raises(StoreUnavailable):
+        await bench.store.query("SELECT nothing FROM nowhere", {}, within=5)
+    assert bench.store.ready() == ["clickhouse"]
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        await bench.store.query("SELECT sleep(0.3)", {}, within=0.01)
+    assert await bench.store.query("SELECT 1", {}, within=5) == [(1,)]
+
+
+async def test_a_server_that_is_not_there_is_waited_for_D100(clickhouse: Database) -> None:
+    class Hurried(SystemClock):
+        naps = 0
+
+        async def sleep(self, seconds: float) -> None:
+            Hurried.naps += 1
+            store._url = clickhouse.url  # it has come up in the meantime
+
+    store = ClickHouse("http://127.0.0.1:9", clickhouse.name, [], Hurried())
+    with pytest.raises(StoreUnavailable):
+        await ClickHouseProjection(store, SystemClock(), deadline=1).last_offset("t", 0, 0)
+    await store.start()
+    assert Hurried.naps == 1
+    assert await store.query("SELECT 1", {}, within=5) == [(1,)]
+    await store.stop()
