@@ -3,9 +3,13 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 DECISIONS = Counter("router_decisions", "Inputs by what they made of their message.", ["lane", "made"])
-REPLAYS = Counter("router_replays", "Inputs that were decided before a crash, so their outbox was emitted again.", ["lane"])
+REPLAYS = Counter(
+    "router_replays", "Inputs that were decided before a crash, so their outbox was emitted again.", ["lane"]
+)
 MISROUTED = Counter("router_misrouted_inputs", "Inputs of a message that does not live in their partition.", ["lane"])
-OVERDUE = Counter("router_overdue_attempts", "Attempts without an outcome that the watchdog handed out again.", ["lane"])
+OVERDUE = Counter(
+    "router_overdue_attempts", "Attempts without an outcome that the watchdog handed out again.", ["lane"]
+)
 WAITING = Gauge("router_waiting_messages", "Messages that wait, for whatever reason.", ["lane", "partition"])
 IN_FLIGHT = Gauge("router_in_flight_messages", "Messages handed out, without an outcome yet.", ["lane", "partition"])
 OLDEST_WAITING = Gauge("router_oldest_waiting_seconds", "Age of the oldest message that waits.", ["lane", "partition"])

@@ -15,13 +15,15 @@ class RouterSettings(ServiceSettings):
 
     port: int = 8082
     # The documented ladder (R22): one attempt more than waits, then the mail has bounced.
-    retry_schedule: Annotated[Durations, Field(min_length=1)] = [
-        timedelta(seconds=30),
-        timedelta(minutes=5),
-        timedelta(minutes=30),
-        timedelta(hours=2),
-        timedelta(hours=5),
-    ]
+    retry_schedule: Annotated[Durations, Field(min_length=1)] = Field(
+        default_factory=lambda: [
+            timedelta(seconds=30),
+            timedelta(minutes=5),
+            timedelta(minutes=30),
+            timedelta(hours=2),
+            timedelta(hours=5),
+        ]
+    )
     # How long a closed message is still known: late bounces and complaints come within 30 days (R24).
     feedback_window: Duration = timedelta(days=30)
     # The senders that carry mail out; a pool is a topic.

@@ -21,6 +21,7 @@ _VERSION = 1
 # Half of `delete.retention.ms` (Kafka's default, 24 h): a file that lags by more may have missed tombstones.
 _OLDEST = timedelta(hours=12)
 _IDS_PER_QUERY = 500
+_COMMIT_AFTER = 2000  # records: a restore is not one transaction of a gigabyte
 
 _SCHEMA = f"""
 CREATE TABLE message (
@@ -39,7 +40,7 @@ CREATE INDEX closed ON message (closed_at_ms) WHERE closed_at_ms IS NOT NULL;
 CREATE TABLE place (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
-_PUT = f"INSERT OR REPLACE INTO message VALUES ({', '.join('?' * 17)})"
+_PUT = "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _TIMER = "SELECT message_id, project_id, in_flight, queued, attempt, dispatch FROM message "
 _SET_PLACE = "INSERT OR REPLACE INTO place VALUES (?, ?)"
 
@@ -48,30 +49,32 @@ class DamagedFile(RuntimeError):
     """The file was unreadable and is gone: the service stops, and comes back with one that is made anew."""
 
 
-class Unusable(Exception):
-    """A file that can not be gone on with, and why."""
-
-
 class SqliteStore:
-    """One file; `synchronous` is off, because a lost one is rebuilt from the changelog."""
+    """One file; `synchronous` is off, because a lost one is rebuilt from the changelog. Use `open_store`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = connection
+        self._connection = sqlite3.connect(path)
+        self._uncommitted = 0
+        self._guarded(self._prepare)
         self._next_offset = self._place("next_offset")
         self._input_offset = self._place("input_offset")
         self._timestamp_ms = self._place("timestamp_ms")
+
+    def fault(self, now_ms: int) -> str | None:
+        """Why the file can not be gone on with, if it can not."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            return f"schema version {version}, not {_VERSION}"
+        if self._timestamp_ms is not None and now_ms - self._timestamp_ms > _OLDEST.total_seconds() * 1000:
+            return "it lags by more than half of the changelog's tombstone retention"
+        return None
 
     def next_offset(self) -> int | None:
         return self._next_offset
 
     def input_offset(self) -> int | None:
         return self._input_offset
-
-    @property
-    def timestamp_ms(self) -> int | None:
-        """The broker's time of the last record that is in."""
-        return self._timestamp_ms
 
     def put(self, row: Row) -> None:
         stand = row.standing
@@ -105,16 +108,20 @@ class SqliteStore:
     def applied(self, offset: int, timestamp_ms: int) -> None:
         self._next_offset = offset + 1
         self._timestamp_ms = timestamp_ms
+        self._uncommitted += 1
+        if self._uncommitted >= _COMMIT_AFTER:
+            self.commit()
 
     def commit(self) -> None:
         """Keep what was applied, together with how far that is."""
-        if not self._connection.in_transaction:
+        if not self._uncommitted:
             return
         for name in ("next_offset", "input_offset", "timestamp_ms"):
             value = getattr(self, f"_{name}")
             if value is not None:
                 self._run(_SET_PLACE, name, value)
         self._guarded(self._connection.commit)
+        self._uncommitted = 0
 
     def records(self, message_ids: Iterable[str]) -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}
@@ -158,12 +165,8 @@ class SqliteStore:
         return (Census(*row) for row in self._rows(query))
 
     def horizon(self, destination: str) -> Horizon:
-        oldest = (
-            "SELECT min(created_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND closed_at_ms IS NULL"
-        )
-        due = (
-            "SELECT min(due_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND due_at_ms IS NOT NULL"
-        )
+        oldest = "SELECT min(created_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND closed_at_ms IS NULL"
+        due = "SELECT min(due_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND due_at_ms IS NOT NULL"
         return Horizon(self._one(oldest, destination), self._one(due, destination))
 
     def closed_before(self, ms: int, limit: int) -> Sequence[str]:
@@ -171,12 +174,16 @@ class SqliteStore:
         return [message_id for (message_id,) in self._rows(query, ms, limit)]
 
     def close(self) -> None:
-        """Keep what was applied, and let the file go. Closing twice is harmless."""
-        try:
-            self.commit()
-        except sqlite3.ProgrammingError:
-            return  # closed already
+        """Keep what was applied, and let the file go."""
+        self.commit()
         self._connection.close()
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")  # a kill -9 leaves the last commit readable
+        self._connection.execute("PRAGMA synchronous = OFF")
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            self._connection.executescript(_SCHEMA)
 
     def _timers(self, where: str, *values: object) -> list[Timer]:
         return [
@@ -215,33 +222,17 @@ def open_store(path: Path, now_ms: int) -> SqliteStore:
     """The partition's file, as it is or made anew where it can not be used (`now_ms`: the broker's clock)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _open(path, now_ms)
-    except (Unusable, sqlite3.DatabaseError) as error:
+        store = SqliteStore(path)
+    except DamagedFile as error:
         _log.warning("local_file_dropped", path=str(path), reason=str(error))
-        _remove(path, "unusable")
-        return _open(path, now_ms)
-
-
-def _open(path: Path, now_ms: int) -> SqliteStore:
-    connection = sqlite3.connect(path, isolation_level="DEFERRED")
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")  # a kill -9 leaves the last commit readable
-        connection.execute("PRAGMA synchronous = OFF")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
-            connection.executescript(_SCHEMA)
-        elif version != _VERSION:
-            raise Unusable(f"schema version {version}, not {_VERSION}")
-        store = SqliteStore(path, connection)
-        if store.timestamp_ms is not None and now_ms - store.timestamp_ms > _OLDEST.total_seconds() * 1000:
-            raise Unusable("it lags by more than half of the changelog's tombstone retention")
-    except (Unusable, sqlite3.DatabaseError, DamagedFile) as error:
-        connection.close()
-        if isinstance(error, DamagedFile):
-            raise Unusable(str(error)) from error
-        raise
-    return store
+        return SqliteStore(path)
+    fault = store.fault(now_ms)
+    if fault is None:
+        return store
+    _log.warning("local_file_dropped", path=str(path), reason=fault)
+    store.close()
+    _remove(path, "outdated")
+    return SqliteStore(path)
 
 
 def _remove(path: Path, cause: str) -> None:

@@ -72,9 +72,7 @@ class Group:
         return cls(widest=window, window=window)
 
     def copy(self) -> "Group":
-        return replace(
-            self, in_flight=self.in_flight[:], reserved=self.reserved[:], queued=self.queued[:]
-        )
+        return replace(self, in_flight=self.in_flight[:], reserved=self.reserved[:], queued=self.queued[:])
 
     @property
     def empty(self) -> bool:

@@ -49,16 +49,8 @@ class Unreadable:
     dead_letter: str | None
 
 
-Given = (
-    Submit
-    | AttemptFinished
-    | AttemptUnknown
-    | AttemptPostponed
-    | AttemptRefused
-    | Due
-    | Recheck
-    | Unreadable
-)
+OpenInput = AttemptFinished | AttemptUnknown | AttemptPostponed | AttemptRefused | Due | Recheck
+Given = Submit | OpenInput | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +120,10 @@ def decide(state: MessageState | None, given: Given, context: Context) -> Decisi
             return _submit(given, context) if state is None else NOTHING
         case Unreadable():
             return _unreadable(state, given)
-        case _ if state is None or state.status in TERMINAL:
-            return NOTHING
-        case AttemptFinished():
-            return _finished(state, given, context)
-        case AttemptUnknown():
-            return _unknown(state, given, context)
-        case AttemptPostponed():
-            return _postponed(state, given, context)
-        case AttemptRefused():
-            return _refused(state, given)
-        case Due():
-            return _due(state, given, context)
-        case Recheck():
-            return NOTHING if state.in_flight or context.listed is None else _suppressed(state, context.listed)
         case _:
-            assert_never(given)
+            if state is None or state.status in TERMINAL:
+                return NOTHING
+            return _decide_open(state, given, context)
 
 
 def evolve(state: MessageState | None, given: Given, decision: Decision, context: Context) -> MessageState:
@@ -169,6 +149,26 @@ def evolve(state: MessageState | None, given: Given, decision: Decision, context
 
 
 # what the inputs mean
+
+
+def _decide_open(state: MessageState, given: OpenInput, context: Context) -> Decision:
+    """`given` for a message that is known and has not ended."""
+    match given:
+        case AttemptFinished():
+            decision = _finished(state, given, context)
+        case AttemptUnknown():
+            decision = _unknown(state, given, context)
+        case AttemptPostponed():
+            decision = _postponed(state, given, context)
+        case AttemptRefused():
+            decision = _refused(state, given)
+        case Due():
+            decision = _due(state, given, context)
+        case Recheck():
+            decision = NOTHING if state.in_flight or context.listed is None else _suppressed(state, context.listed)
+        case _:
+            assert_never(given)
+    return decision
 
 
 def _submit(submit: Submit, context: Context) -> Decision:
@@ -278,16 +278,20 @@ def _due(state: MessageState, due: Due, context: Context) -> Decision:
     if (due.attempt, due.dispatch) != (state.attempt, state.dispatch) or not _timer_fits(state, due, context):
         return NOTHING
     if due.kind == "watchdog":
-        if state.content is None and context.submitted is None:
-            return _held(state, source=None)  # its content is past the log's retention
-        return Decision(hand_out=HandOut(state.attempt, state.dispatch + 1))
+        return _hand_out(state, HandOut(state.attempt, state.dispatch + 1), context)
     if context.listed is not None:
         return _suppressed(state, context.listed)
     if context.room:
-        return Decision(hand_out=HandOut(state.attempt, state.dispatch))
+        return _hand_out(state, HandOut(state.attempt, state.dispatch), context)
     if due.kind == "admission":
         return NOTHING
     return Decision(wait=Wait(state.attempt, state.dispatch, "admission", due_at_ms=None, rank_ms=None, content=None))
+
+
+def _hand_out(state: MessageState, hand_out: HandOut, context: Context) -> Decision:
+    if state.content is None and context.submitted is None:
+        return _held(state, source=None)  # its content is past the log's retention
+    return Decision(hand_out=hand_out)
 
 
 def _timer_fits(state: MessageState, due: Due, context: Context) -> bool:
@@ -311,7 +315,7 @@ def _unreadable(state: MessageState | None, poison: Unreadable) -> Decision:
     nobody = {"recipient": "", "status": "held", "tags": [], "metadata": {}, "environment": "live"}
     event = MessageHeld(
         message_id=poison.message_id,
-        **nobody,  # type: ignore[arg-type]  # what an unreadable record says of itself
+        **nobody,
         reason="internal_error",
         source_event_id=poison.dead_letter,
         by="router",
@@ -367,9 +371,7 @@ def _of(known: MessageState | Submit, status: str) -> dict[str, Any]:
     }
 
 
-def _outcome(
-    detail: Attempt, category: Category, *, reason: WaitReason | None, next_ms: int | None
-) -> dict[str, Any]:
+def _outcome(detail: Attempt, category: Category, *, reason: WaitReason | None, next_ms: int | None) -> dict[str, Any]:
     return {
         "attempt": detail,
         "category": category,

@@ -24,7 +24,9 @@ def listed_address(recipient: str, destination: str) -> str:
     return f"{recipient.rpartition('@')[0].lower()}@{destination}"
 
 
-def entry_of(before: int, after: MessageState, decision: Decision, *, project_id: str, offset: int, now_ms: int) -> OutboxEntry:
+def entry_of(
+    before: int, after: MessageState, decision: Decision, *, project_id: str, offset: int, now_ms: int
+) -> OutboxEntry:
     """The outbox entry of one input. `before` is the sequence before its events."""
     events = [
         _document(
@@ -83,18 +85,19 @@ def is_in_flight(delivery: JsonObject, state: MessageState) -> bool:
 
 
 def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: int) -> JsonObject:
+    left_open: dict[str, Any] = {"content": None, "valid_until_ms": 0}  # see OutboxEntry
+    assert state.first_dispatched_at_ms is not None
     delivery = Delivery.model_construct(
+        **left_open,
         message_id=state.message_id,
         recipient=state.recipient,
         destination=state.destination,
-        content=None,
         environment=state.environment,
         priority=state.priority,
         attempt=hand_out.attempt,
         dispatch=hand_out.dispatch,
         created_at_ms=state.created_at_ms,
         first_dispatched_at_ms=state.first_dispatched_at_ms,
-        valid_until_ms=0,
     )
     return _document(
         seal(
