@@ -56,6 +56,7 @@ async def build(
         handle=ingest.handle,
         max_records=settings.batch_records,
         first_batch_end=ingest.first_batch_end,
+        crash=crash,
     )
     LAG.set_function(consumer.lag)
     app = create_app("analytics", lambda: [*clickhouse.ready(), *consumer.ready()])
