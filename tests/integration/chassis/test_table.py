@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.log import Log, LogUnavailable, Outgoing
 from chassis.table import LEASE, Table, Tables
+from chassis.tail import Place
 from schemas.envelope import Envelope, seal
 from schemas.tables import Project
 from schemas.topics import TOPICS, Topic
@@ -99,6 +100,44 @@ async def test_not_fresh_while_the_brokers_are_frozen_and_again_after(own_broker
             assert time.monotonic() - begun < 1.2
             assert table["a"].name == "a"  # it still answers from what it has
         assert await tables.wait_fresh(LEASE, within=10)
+
+
+async def test_an_answer_that_was_held_up_proves_nothing_new(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a stopped process wakes: the probe's answer is old, and what was acked since is not read yet."""
+    topic = await projects_topic(broker)
+    async with (
+        running_log(broker) as log,
+        running_table(broker, log, topic) as (_, writer),
+        running_table(broker, log, topic) as (tables, reader),
+    ):
+        tail, awake, answered, asked = tables._tail, asyncio.Event(), asyncio.Event(), asyncio.Event()
+        assert tail._reader is not None
+        end_offsets, getmany = tail.end_offsets, tail._reader.getmany
+
+        async def held_up(places: Sequence[Place]) -> Mapping[Place, int]:
+            ends = await end_offsets(places)
+            asked.set()
+            await answered.wait()
+            return ends
+
+        async def asleep(**arguments: int) -> object:
+            await awake.wait()
+            return await getmany(**arguments)
+
+        monkeypatch.setattr(tail._reader, "getmany", asleep)
+        monkeypatch.setattr(tail, "end_offsets", held_up)
+        await asked.wait()
+        await asyncio.sleep(0.2)  # the poll under way is over
+        await writer.put("k", project("k"))
+        acked_at = time.monotonic()
+        answered.set()
+        for _ in range(50):
+            await asyncio.sleep(0.005)
+            assert not tables.fresh_within(time.monotonic() - acked_at)
+        assert "k" not in reader
+        awake.set()
+        await until(lambda: tables.fresh_within(time.monotonic() - acked_at), every=0.001)
+        assert "k" in reader
 
 
 async def test_what_was_acked_before_a_proof_is_applied(own_broker: Broker) -> None:

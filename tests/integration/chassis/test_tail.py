@@ -177,6 +177,26 @@ async def test_partitions_come_and_go_under_load(broker: Broker) -> None:
             assert len(applied[partition]) > 500
 
 
+async def test_a_partition_that_comes_back_at_once_misses_nothing(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the consumer still reads under the former assignment is not for who follows next."""
+    monkeypatch.setattr("chassis.tail._GATHER", 0.5)
+    topic = await new_topic(broker.bootstrap_servers)
+    applied: list[int] = []
+    async with running_log(broker) as log, running_tail(broker) as tail:
+        await tail.follow(topic, 0, lambda record: applied.append(record.offset))
+        await log.append(numbered(topic, 5), within=5)
+        await tail.caught_up(topic, 0, within=5)
+        await tail.unfollow(topic, 0)
+        await log.append(numbered(topic, 5), within=5)
+        await asyncio.sleep(0.15)  # read, and nobody's
+        await tail.follow(topic, 0, lambda record: applied.append(record.offset), len(applied))
+        await log.append(numbered(topic, 5), within=5)
+        await tail.caught_up(topic, 0, within=5)
+        assert applied == list(range(15))
+
+
 async def test_an_exception_from_apply_surfaces(broker: Broker) -> None:
     topic = await new_topic(broker.bootstrap_servers)
     crash = Crash()
