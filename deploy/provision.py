@@ -19,6 +19,7 @@ from chassis.settings import KafkaSettings, load_settings
 from schemas.topics import DLQ_MAX_BYTES, DLQ_RETENTION, TOPICS, Topic, dlq_name
 
 _REQUEST_TIMEOUT_MS = 30_000
+_VISIBLE_WITHIN = 30.0  # seconds; milliseconds on a cluster that is well
 # A compacted record stays readable that long after it was overtaken: an owner that starts anew sees every step of it.
 _MIN_COMPACTION_LAG = timedelta(hours=1)
 # A tombstone outlives every local view that may still hold what it removed (views older than half of it are discarded).
@@ -141,32 +142,42 @@ async def provision(kafka: KafkaSettings, settings: ProvisionSettings) -> tuple[
 
 async def _provision(admin: AIOKafkaAdminClient, topics: Sequence[Wanted], replicas: int) -> tuple[int, int]:
     there = set(await admin.list_topics())
-    missing = [topic for topic in topics if topic.name not in there]
-    await _create(admin, missing, replicas)
-    existing = [topic for topic in topics if topic.name in there]
-    if said := await _check(admin, existing):
+    created = await _create(admin, [topic for topic in topics if topic.name not in there], replicas)
+    await _await_visible(admin, {topic.name for topic in topics})
+    if said := await _check(admin, topics):  # also those that another provisioner made meanwhile
         raise ProvisionError("\n".join(said))
-    return len(missing), len(existing)
+    return created, len(topics) - created
 
 
-async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Wanted], replicas: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Wanted], replicas: int) -> int:
     if not topics:
-        return
+        return 0
     asked = [
         NewTopic(topic.name, topic.partitions, replicas, topic_configs=dict(topic.configuration)) for topic in topics
     ]
-    answer = await admin.create_topics(asked)
-    for name, code, *said in answer.topic_errors:
+    created = 0
+    for name, code, *said in (await admin.create_topics(asked)).topic_errors:
         error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:  # another provisioner was faster
+        if code and error is not TopicAlreadyExistsError:
             raise ProvisionError(
                 f"{name} could not be created ({(said or [None])[0] or error.__name__}): check the cluster."
             )
+        created += not code
+    return created
+
+
+async def _await_visible(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    """Brokers learn of a new topic a little later than its maker."""
+    missing = names
+    try:
+        async with asyncio.timeout(_VISIBLE_WITHIN):
+            while missing := names - set(await admin.list_topics()):  # noqa: ASYNC110 — Kafka tells of no change
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise ProvisionError(f"{min(missing)} was created but is not there: check the cluster.") from error
 
 
 async def _check(admin: AIOKafkaAdminClient, topics: Sequence[Wanted]) -> list[str]:
-    if not topics:
-        return []
     names = [topic.name for topic in topics]
     partitions = {found["topic"]: len(found["partitions"]) for found in await admin.describe_topics(names)}
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])

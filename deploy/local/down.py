@@ -9,7 +9,7 @@ from chassis.clock import SystemClock
 from deploy.local.description import withdraw
 from deploy.local.failure import CannotRunError
 from deploy.local.layout import Layout
-from deploy.local.lock import holder
+from deploy.local.lock import alive, holder
 
 _WITHIN = 60.0  # seconds: 25 for the services, 10 each for the mailbox and Kafka, and some to spare
 
@@ -23,7 +23,7 @@ def down(layout: Layout) -> None:
         return
     print("Ending the services, the mailbox and Kafka …", flush=True)
     os.kill(pid, signal.SIGTERM)
-    if not asyncio.run(_ended(layout)):
+    if not asyncio.run(_ended(layout, pid)):
         os.kill(pid, signal.SIGKILL)  # its children die with it
         withdraw(layout)
         print(f"The supervisor did not end by itself and was killed: see {layout.log_file('supervisor')}.")
@@ -45,10 +45,10 @@ def reset(layout: Layout) -> None:
     print(f"{layout.run_dir} is wiped.")
 
 
-async def _ended(layout: Layout) -> bool:
+async def _ended(layout: Layout, pid: int) -> bool:
     clock = SystemClock()
     deadline = clock.monotonic() + _WITHIN
-    while holder(layout.lock) is not None:
+    while holder(layout.lock) is not None or alive(pid):
         if clock.monotonic() > deadline:
             return False
         await clock.sleep(0.05)

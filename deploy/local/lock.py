@@ -1,4 +1,4 @@
-"""File locks that end with the process that holds them: a pid file alone may name anybody by now."""
+"""Who runs: file locks that end with the process that holds them, for a pid file alone may name anybody by now."""
 
 import fcntl
 import os
@@ -29,3 +29,13 @@ def holder(path: Path) -> int | None:
             return None
     except FileNotFoundError:
         return None
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and that nobody has waited for yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")

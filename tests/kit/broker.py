@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,8 @@ class EmbeddedBroker:
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
+        while not _stopped(self.pid):  # a thread on another core may still answer for an instant
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -250,6 +253,12 @@ def _docker_answers() -> bool:
         return subprocess.run(["docker", "info"], capture_output=True, timeout=1, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _stopped(pid: int) -> bool:
+    """Whether every thread has stopped, where the system tells (Linux)."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 def _tail(log_file: Path) -> str:
