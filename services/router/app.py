@@ -34,7 +34,7 @@ class Router:
         client_id = f"router-{settings.instance}"
         self._log = Log(settings.kafka, client_id=client_id)
         self._tail = Tail(settings.kafka, client_id=client_id, crash=self.crash)
-        self._tables = Tables(settings.kafka, self._log, self._clock, client_id=client_id)
+        self._tables = Tables(settings.kafka, self._log, self._clock, client_id=client_id, crash=self.crash)
         suppressions = self._tables.table(TOPICS["suppressions"], Suppression)
         self._suppressions = SuppressionIndex(self._tables, suppressions)
         self._lanes = {message_inputs(lane): lane for lane in LANES}

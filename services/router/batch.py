@@ -19,8 +19,10 @@ from schemas.mail import Content, Lane
 from schemas.states import MessageState, OutboxEntry
 from schemas.topics import message_state
 from services.router.domain.admission import TIER, Standing, standing
+from services.router.domain.decision import NOTHING, Context, Decision, Given, Listed, Unreadable
+from services.router.domain.evolution import evolve
 from services.router.domain.ladder import Ladder, jitter_of
-from services.router.domain.message import NOTHING, Context, Decision, Given, Listed, Unreadable, decide, evolve
+from services.router.domain.message import decide
 from services.router.domain.records import UNKNOWN_PROJECT, entry_of, listed_address, state_record
 from services.router.metrics import DECISIONS, OVERDUE, REPLAYS
 from services.router.outbox import Emission, Outbox
@@ -196,15 +198,13 @@ class Batch:
         match given:
             case Submit():
                 group = self._overlay.group(given.destination)
-                return group.takes_at_once(TIER[given.priority], self._now_ms)
+                return group.takes_at_once(TIER[given.priority])
             case Due(kind="admission") if working.state is not None:
                 state = working.state
-                return self._overlay.called_has_room(
-                    state.message_id, state.destination, TIER[state.priority], self._now_ms
-                )
+                return self._overlay.called_has_room(state.message_id, state.destination, TIER[state.priority])
             case Due() if working.state is not None:
                 group = self._overlay.group(working.state.destination)
-                return group.takes_at_once(TIER[working.state.priority], self._now_ms)
+                return group.takes_at_once(TIER[working.state.priority])
             case _:
                 return False
 

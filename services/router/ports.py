@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from schemas.mail import Content
 from services.router.domain.admission import Standing
-from services.router.domain.message import Listed
+from services.router.domain.decision import Listed
 
 # The broker's clock in ms (`chassis.log.Log.broker_now_ms`).
 BrokerTime = Callable[[], int]

@@ -85,12 +85,15 @@ class Queues:
         return fresh
 
     def admitted(self, store: Store, now_ms: int) -> list[Timer]:
-        """Who has a place now: called in the order of the queue, the place reserved until that is decided."""
+        """Who has a place now: called in the order of the queue, the place reserved until that is decided.
+
+        A closure that ends counts from the next tick on: what was postponed is due now, and has the better rank.
+        """
+        calls = [timer for d in self._stirred if d in self._groups for timer in self._admit(d, store)]
+        self._stirred.clear()
         for destination in [d for d in self._closed if self._groups[d].open(now_ms)]:
             self._closed.discard(destination)
             self._touch(destination, self._groups[destination])
-        calls = [timer for d in self._stirred if d in self._groups for timer in self._admit(d, store, now_ms)]
-        self._stirred.clear()
         return calls
 
     def snapshot(self, store: Store, lane: Lane, partition: int, now_ms: int) -> QueueState | None:
@@ -138,10 +141,10 @@ class Queues:
         elif group.empty:
             del self._groups[destination]
 
-    def _admit(self, destination: str, store: Store, now_ms: int) -> Iterator[Timer]:
+    def _admit(self, destination: str, store: Store) -> Iterator[Timer]:
         group = self._groups[destination]
         reserved = group.reserved[:]
-        tiers = list(group.calls(now_ms))
+        tiers = list(group.calls())
         for tier in sorted(set(tiers)):
             wanted = tiers.count(tier)
             queue = store.queued(destination, tier, reserved[tier] + wanted)
@@ -179,12 +182,12 @@ class Overlay:
         group.count(before, after)
         group.learn(before, after)
 
-    def called_has_room(self, message_id: str, destination: str, tier: int, now_ms: int) -> bool:
+    def called_has_room(self, message_id: str, destination: str, tier: int) -> bool:
         """Whether who was called from the queue may go: its reserved place is its own now."""
         group = self.group(destination)
         if self._queues.has_reserved(message_id):
             group.reserved[tier] -= 1
-        return group.has_room(tier, now_ms)
+        return group.has_room(tier)
 
 
 def _count(standing: Standing | None, what: str) -> int:

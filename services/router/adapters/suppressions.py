@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from chassis.table import LEASE, Table, Tables
 from schemas.tables import Suppression
-from services.router.domain.message import Listed
+from services.router.domain.decision import Listed
 from services.router.metrics import STALE
 from services.router.ports import OnListed
 

@@ -65,7 +65,7 @@ class Group:
     reserved: list[int] = field(default_factory=_nobody)  # told to come in, not decided yet
     queued: list[int] = field(default_factory=_nobody)
     waiting: int = 0
-    closed_until_ms: int = 0
+    closed_until_ms: int = 0  # 0: open; a closed one is opened by `open` alone
 
     @classmethod
     def of(cls, window: int) -> "Group":
@@ -82,9 +82,9 @@ class Group:
     def used(self, tier: int) -> int:
         return self.in_flight[tier] + self.reserved[tier]
 
-    def has_room(self, tier: int, now_ms: int) -> bool:
+    def has_room(self, tier: int) -> bool:
         """Whether the window takes one more of this tier: a quarter is kept for critical, a tenth for bulk that waits."""
-        if now_ms < self.closed_until_ms or sum(self.in_flight) + sum(self.reserved) >= self.window:
+        if self.closed_until_ms or sum(self.in_flight) + sum(self.reserved) >= self.window:
             return False
         if tier == _HIGH:
             return self.used(_HIGH) < self.window - self.window // 4
@@ -92,14 +92,14 @@ class Group:
             return self.used(_NORMAL) < self.window - self.window // 10
         return True
 
-    def takes_at_once(self, tier: int, now_ms: int) -> bool:
+    def takes_at_once(self, tier: int) -> bool:
         """Straight through: there is room, and nobody of this or a better tier waits for it."""
-        return not any(self.queued[: tier + 1]) and self.has_room(tier, now_ms)
+        return not any(self.queued[: tier + 1]) and self.has_room(tier)
 
-    def calls(self, now_ms: int) -> Iterator[int]:
+    def calls(self) -> Iterator[int]:
         """The tiers to call one more from, best first; each is reserved a place at once."""
         for tier in _TIERS:
-            while self.reserved[tier] < self.queued[tier] and self.has_room(tier, now_ms):
+            while self.reserved[tier] < self.queued[tier] and self.has_room(tier):
                 self.reserved[tier] += 1
                 yield tier
 

@@ -24,10 +24,6 @@ class Ladder:
     def of(cls, schedule: Sequence[timedelta]) -> "Ladder":
         return cls(tuple(round(wait.total_seconds() * 1000) for wait in schedule))
 
-    @property
-    def attempts(self) -> int:
-        return len(self.waits_ms) + 1
-
     def due_after(self, attempt: int, now_ms: int, jitter: float) -> int | None:
         """When attempt `attempt` + 1 is due (ms), or None where `attempt` was the last. `jitter` is 0 to 1."""
         if attempt > len(self.waits_ms):

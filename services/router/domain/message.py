@@ -1,22 +1,16 @@
-"""The life of one message: `decide` says what an input means for it, `evolve` what it is afterwards.
+"""The life of one message: `decide` says what an input means for it (`services.router.domain.evolution.evolve`: what follows).
 
 Pure: time, table look-ups, chance and the admission verdict come in through `Context`. It must never read anything else.
-
-A state's `attempt` and `dispatch` name the hand-out that is in flight, or else the one that comes next. `due_at_ms` is
-the time of its timer: the next attempt while it waits, the watchdog while it is in flight.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
-from chassis.ids import parse_message_id
 from schemas.envelope import to_timestamp
 from schemas.events import (
     MessageAccepted,
     MessageBounced,
     MessageDeferred,
     MessageDelivered,
-    MessageEvent,
     MessageHeld,
     MessageQueued,
     MessageSuppressed,
@@ -34,83 +28,20 @@ from schemas.inputs import (
 )
 from schemas.mail import TERMINAL, Attempt, Category, Content, WaitReason
 from schemas.states import MessageState
-from services.router.domain.ladder import Ladder
-from services.router.domain.transitions import follow
+from services.router.domain.decision import (
+    NOTHING,
+    Context,
+    Decision,
+    Given,
+    HandOut,
+    Listed,
+    OpenInput,
+    Unreadable,
+    Wait,
+)
 
 # A timer that fired earlier than this before its time was fired by a wrong clock: it fires again.
 _EARLY_MS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record of this message that nobody can read; it lies in the DLQ at `dead_letter`."""
-
-    message_id: str
-    dead_letter: str | None
-
-
-OpenInput = AttemptFinished | AttemptUnknown | AttemptPostponed | AttemptRefused | Due | Recheck
-Given = Submit | OpenInput | Unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Why the recipient stands on the suppression list."""
-
-    reason: str
-    source_event_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a decision may know beside the state and the input. Times are broker time in ms."""
-
-    now_ms: int
-    offset: int  # of the input
-    landed_ms: int  # the input's own timestamp
-    listed: Listed | None  # as of `checked_at_ms`
-    checked_at_ms: int
-    room: bool  # the destination's window has room, and nobody waits in front
-    ladder: Ladder
-    jitter: float  # 0 to 1
-    path: str
-    watchdog_ms: int  # how long an attempt may stay without an outcome
-    submitted: Content | None = None  # read again from the log, for a hand-out whose state is thin
-
-
-@dataclass(frozen=True, slots=True)
-class HandOut:
-    """Give the attempt to a sender."""
-
-    attempt: int
-    dispatch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Keep it here. `rank_ms` None keeps its place in the queue, `due_at_ms` None waits for admission."""
-
-    attempt: int
-    dispatch: int
-    reason: WaitReason
-    due_at_ms: int | None
-    rank_ms: int | None
-    content: Content | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one input makes of a message; `NOTHING` where it changes nothing."""
-
-    events: tuple[MessageEvent, ...] = ()
-    hand_out: HandOut | None = None
-    wait: Wait | None = None
-    suppress: bool = False  # the recipient is proven not to exist
-    unknown_attempt: int | None = None  # nobody can know what became of it
-    known_attempt: int | None = None  # a late outcome settled what was unknown
-
-
-NOTHING: Final = Decision()
 
 
 def decide(state: MessageState | None, given: Given, context: Context) -> Decision:
@@ -124,28 +55,6 @@ def decide(state: MessageState | None, given: Given, context: Context) -> Decisi
             if state is None or state.status in TERMINAL:
                 return NOTHING
             return _decide_open(state, given, context)
-
-
-def evolve(state: MessageState | None, given: Given, decision: Decision, context: Context) -> MessageState:
-    """The message after `decision`. Raises IllegalTransition where the state table forbids it."""
-    before = state if state is not None else _born(given, context)
-    status = None if state is None else state.status
-    for event in decision.events:
-        status = follow(status, event.status)
-    changes: dict[str, Any] = {
-        "status": status,
-        "sequence": before.sequence + len(decision.events),
-        "unknown_attempts": _unknown_attempts(before, decision),
-    }
-    if status in TERMINAL:
-        changes |= _closed(context)
-    elif status == "held":
-        changes |= _parked(before)
-    elif decision.hand_out is not None:
-        changes |= _handed_out(before, decision.hand_out, context)
-    elif decision.wait is not None:
-        changes |= _waiting(before, decision.wait)
-    return before.model_copy(update=changes)
 
 
 # what the inputs mean
@@ -377,118 +286,4 @@ def _outcome(detail: Attempt, category: Category, *, reason: WaitReason | None, 
         "category": category,
         "reason": reason,
         "next_attempt_at": None if next_ms is None else to_timestamp(next_ms),
-    }
-
-
-# what the message is afterwards
-
-
-def _born(given: Given, context: Context) -> MessageState:
-    """The message before its first event."""
-    known: dict[str, Any]
-    match given:
-        case Submit():
-            known = {
-                "recipient": given.recipient,
-                "destination": given.destination,
-                "tags": given.tags,
-                "metadata": given.metadata,
-                "environment": given.environment,
-                "priority": given.priority,
-                "on_unknown": given.on_unknown,
-                "from_": given.content.from_,
-                "created_at_ms": given.created_at_ms,
-                "submit_offset": context.offset,
-            }
-        case _:
-            known = _as_the_id_says(given.message_id)
-    return MessageState.model_construct(
-        message_id=given.message_id,
-        status="queued",
-        sequence=0,
-        **known,
-        content=None,
-        attempt=1,
-        dispatch=1,
-        in_flight=False,
-        first_dispatched_at_ms=None,
-        due_at_ms=None,
-        reason=None,
-        rank_ms=context.landed_ms,
-        unknown_attempts=[],
-        closed_at_ms=None,
-        input_offset=context.offset,
-        outbox=[],
-        epoch=0,
-        valid_until_ms=0,
-    )
-
-
-def _as_the_id_says(message_id: str) -> dict[str, Any]:
-    parts = parse_message_id(message_id)
-    assert parts is not None, "only a message's own id makes a message"
-    return {
-        "recipient": "",
-        "destination": "",
-        "tags": [],
-        "metadata": {},
-        "environment": "live",
-        "priority": "high" if parts.lane == "express" else "normal",
-        "on_unknown": "resend",
-        "from_": "",
-        "created_at_ms": parts.created_at_ms,
-        "submit_offset": None,
-    }
-
-
-def _unknown_attempts(before: MessageState, decision: Decision) -> list[int]:
-    kept = [attempt for attempt in before.unknown_attempts if attempt != decision.known_attempt]
-    return kept if decision.unknown_attempt is None else [*kept, decision.unknown_attempt]
-
-
-def _closed(context: Context) -> dict[str, Any]:
-    return {
-        "content": None,
-        "in_flight": False,
-        "first_dispatched_at_ms": None,
-        "due_at_ms": None,
-        "reason": None,
-        "unknown_attempts": [],
-        "closed_at_ms": context.now_ms,
-    }
-
-
-def _parked(before: MessageState) -> dict[str, Any]:
-    """Held: a hand-out that is out there may still report, by a dispatch below the next one."""
-    return {
-        "in_flight": False,
-        "dispatch": before.dispatch + before.in_flight,
-        "due_at_ms": None,
-        "reason": "internal_error",
-    }
-
-
-def _handed_out(before: MessageState, hand_out: HandOut, context: Context) -> dict[str, Any]:
-    return {
-        "attempt": hand_out.attempt,
-        "dispatch": hand_out.dispatch,
-        "in_flight": True,
-        "first_dispatched_at_ms": before.first_dispatched_at_ms or context.now_ms,
-        "due_at_ms": context.now_ms + context.watchdog_ms,
-        "reason": None,
-        "content": before.content or context.submitted,
-    }
-
-
-def _waiting(before: MessageState, wait: Wait) -> dict[str, Any]:
-    same_attempt = wait.attempt == before.attempt
-    return {
-        "attempt": wait.attempt,
-        "dispatch": wait.dispatch,
-        "in_flight": False,
-        "first_dispatched_at_ms": before.first_dispatched_at_ms if same_attempt else None,
-        "due_at_ms": wait.due_at_ms,
-        "reason": wait.reason,
-        "rank_ms": before.rank_ms if wait.rank_ms is None else wait.rank_ms,
-        "content": wait.content or before.content,
     }

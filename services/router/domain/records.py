@@ -13,7 +13,7 @@ from schemas.inputs import Due, Recheck
 from schemas.mail import Content
 from schemas.states import JsonObject, MessageState, OutboxEntry, Position
 from schemas.tables import Suppression, suppression_key
-from services.router.domain.message import Decision, HandOut
+from services.router.domain.decision import Decision, HandOut
 
 SOURCE = "router"
 UNKNOWN_PROJECT = "unknown"  # of a message whose only record nobody can read

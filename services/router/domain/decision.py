@@ -1,0 +1,92 @@
+"""The words of a decision: what comes in (`Given`, `Context`) and what comes out (`Decision`).
+
+Values only: this module must never hold a rule.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.events import MessageEvent
+from schemas.inputs import (
+    AttemptFinished,
+    AttemptPostponed,
+    AttemptRefused,
+    AttemptUnknown,
+    Due,
+    Recheck,
+    Submit,
+)
+from schemas.mail import Content, WaitReason
+from services.router.domain.ladder import Ladder
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record of this message that nobody can read; it lies in the DLQ at `dead_letter`."""
+
+    message_id: str
+    dead_letter: str | None
+
+
+OpenInput = AttemptFinished | AttemptUnknown | AttemptPostponed | AttemptRefused | Due | Recheck
+Given = Submit | OpenInput | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Why the recipient stands on the suppression list."""
+
+    reason: str
+    source_event_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision may know beside the state and the input. Times are broker time in ms."""
+
+    now_ms: int
+    offset: int  # of the input
+    landed_ms: int  # the input's own timestamp
+    listed: Listed | None  # as of `checked_at_ms`
+    checked_at_ms: int
+    room: bool  # the destination's window has room, and nobody waits in front
+    ladder: Ladder
+    jitter: float  # 0 to 1
+    path: str
+    watchdog_ms: int  # how long an attempt may stay without an outcome
+    submitted: Content | None = None  # read again from the log, for a hand-out whose state is thin
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Give the attempt to a sender."""
+
+    attempt: int
+    dispatch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Keep it here. `rank_ms` None keeps its place in the queue, `due_at_ms` None waits for admission."""
+
+    attempt: int
+    dispatch: int
+    reason: WaitReason
+    due_at_ms: int | None
+    rank_ms: int | None
+    content: Content | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one input makes of a message; `NOTHING` where it changes nothing."""
+
+    events: tuple[MessageEvent, ...] = ()
+    hand_out: HandOut | None = None
+    wait: Wait | None = None
+    suppress: bool = False  # the recipient is proven not to exist
+    unknown_attempt: int | None = None  # nobody can know what became of it
+    known_attempt: int | None = None  # a late outcome settled what was unknown
+
+
+NOTHING: Final = Decision()
