@@ -110,6 +110,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     made.run("down")
 
 
+@pytest.mark.timeout(240)  # a dozen interpreters start, one after another
 def test_up_again_down(made: Made) -> None:
     """`make up` returns when all are ready, is harmless to repeat, and `make down` ends every process."""
     done = made.run("up", REPLICAS="ingest=2 router=2", UPSTREAM="127.0.0.1:2525")

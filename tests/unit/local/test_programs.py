@@ -1,9 +1,11 @@
 """What each process is told: the knobs reach the services that they are for."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 
+from chassis.settings import ServiceSettings
 from deploy.local.credentials import load_or_create
 from deploy.local.layout import Layout
 from deploy.local.programs import Program, service_programs
@@ -59,3 +61,23 @@ def test_no_secret_stands_on_a_command_line(service: str, tmp_path: Path) -> Non
     command = " ".join(programs(tmp_path, StackSettings())[f"{service} 1"].command)
     assert credentials.sealing_key not in command
     assert credentials.internal_secret not in command
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_is_one_the_service_knows(service: str, tmp_path: Path) -> None:
+    """A name that nobody reads would be a knob that does nothing."""
+    settings = _settings_of(service)
+    environment = programs(tmp_path, StackSettings(retry_schedule="1s", idempotency_window="1m", feedback_window="1d"))
+    prefix = f"{service.upper()}_"
+    given = {name for name in environment[f"{service} 1"].environment if name.startswith(prefix)}
+    assert given <= {prefix + field.upper() for field in settings.model_fields}
+
+
+def _settings_of(service: str) -> type[ServiceSettings]:
+    module = importlib.import_module(f"services.{service}.settings")
+    (found,) = (
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, ServiceSettings) and each is not ServiceSettings
+    )
+    return found
