@@ -3,6 +3,7 @@
 Plain functions and one thin ASGI wrapper, for this is on the hot path. It must never look into a body.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ from services.ingest.handlers.admission import Admission, TooMany, check
 from services.ingest.ports import Allowance
 
 _STATE = "allowance"
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
+DRAIN_OCTETS = 8 * 1024 * 1024
+DRAIN_SECONDS = 2.0
 _UNAUTHORIZED = 401
 
 
@@ -58,15 +62,44 @@ class Edge:
             await self._app(scope, receive, send)
             return
         state = scope["state"] = dict(scope.get("state") or {})
+        body = _Body(scope, receive)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                await body.drain()
                 allowance = state.get(_STATE) or self._admission.look(address_of(scope))
                 message["headers"] = [*message.get("headers", ()), *_headers_of(allowance)]
                 metrics.requests.labels(_route_of(scope), scope["method"], message["status"]).inc()
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, body.receive, send_with_headers)
+
+
+class _Body:
+    """Knows whether the request's body was read to its end.
+
+    The server closes a connection with an unread body, and a client that is still writing would see a reset instead
+    of its 401, 413 or 429. So a moderate rest is read and thrown away before the answer; a flood is not.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._complete = not any(name in _BODY_HEADERS for name, _ in scope["headers"])
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._complete = True
+        return message
+
+    async def drain(self) -> None:
+        left = DRAIN_OCTETS
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._complete and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return
 
 
 def address_of(scope: Scope) -> str:
