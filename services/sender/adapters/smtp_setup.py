@@ -1,0 +1,200 @@
+"""From a host and port to a session: TCP, greeting, EHLO, STARTTLS, AUTH, by aiosmtplib.
+
+What fails here is about us, the network or the server, never about a recipient: every fault is temporary.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from aiosmtplib import SMTP
+from aiosmtplib.errors import (
+    SMTPConnectResponseError,
+    SMTPException,
+    SMTPReadTimeoutError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+
+from schemas.mail import Phase
+from services.sender.adapters.smtp_session import Greeted, SmtpSession
+from services.sender.domain.outcome import Outcome, classify, garbled, lost
+from services.sender.domain.replies import Reply, visible
+from services.sender.ports import Hop
+
+Tls = Literal["opportunistic", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a path leads. `opportunistic` encrypts where it can and trusts any certificate; `required` verifies it."""
+
+    host: str
+    port: int
+    tls: Tls = "opportunistic"
+    username: str | None = None
+    password: str | None = None
+
+
+class SetUpFailed(Exception):
+    """No session; `outcome` says in which phase and why."""
+
+    def __init__(self, outcome: Outcome, hop: Hop) -> None:
+        super().__init__(outcome.reply)
+        self.outcome = outcome
+        self.hop = hop
+
+
+class _TlsUnusable(Exception):
+    """The handshake failed where encryption is optional."""
+
+
+class SetUp:
+    """Makes sessions to one server. `helo_name` is what we call ourselves in EHLO."""
+
+    def __init__(self, server: Server, helo_name: str) -> None:
+        self._server = server
+        self._helo_name = helo_name
+        self._context = _context(server.tls)
+
+    async def session(self, by: float) -> SmtpSession:
+        """A session ready for MAIL. Raises SetUpFailed; gives up at `by` (loop time)."""
+        try:
+            return await _Attempt(self._server, self._helo_name, self._context, by).run()
+        except _TlsUnusable:  # once more, in the clear: better than not at all, which is what opportunistic means
+            return await _Attempt(self._server, self._helo_name, None, by).run()
+
+
+class _Attempt:
+    """One try to set up; `phase` is where it is."""
+
+    def __init__(self, server: Server, helo_name: str, context: ssl.SSLContext | None, by: float) -> None:
+        self._server = server
+        self._context = context
+        self._by = by
+        self._loop = asyncio.get_running_loop()
+        self._client = SMTP(
+            hostname=server.host, port=None, local_hostname=helo_name, use_tls=False, start_tls=False, timeout=None
+        )
+        self._phase: Phase = "connect"
+        self._hop = Hop(mx_host=f"{server.host}:{server.port}")
+
+    async def run(self) -> SmtpSession:
+        try:
+            async with asyncio.timeout_at(self._by):
+                return await self._set_up()
+        except (TimeoutError, SMTPTimeoutError, SMTPReadTimeoutError):
+            outcome = lost(self._phase, f"no answer in time (phase {self._phase})")
+        except SMTPConnectResponseError as error:
+            outcome = _of_reply("greeting", error)
+        except SMTPResponseException as error:
+            outcome = _of_reply(self._phase, error)
+        except ssl.SSLError as error:
+            if self._server.tls == "opportunistic":
+                self._client.close()
+                raise _TlsUnusable from error
+            outcome = lost("starttls", f"TLS: {error.reason or error}")
+        except (SMTPServerDisconnected, OSError) as error:
+            outcome = lost(self._phase, visible(str(error).encode()))
+        except SMTPException as error:  # no method to log in with, and what else the library finds amiss
+            outcome = Outcome("temporary", "transient", self._phase, visible(str(error).encode()))
+        except BaseException:
+            self._client.close()
+            raise
+        self._client.close()
+        raise SetUpFailed(outcome, self._hop)
+
+    async def _set_up(self) -> SmtpSession:
+        connected = await self._connect()
+        self._hop = _hop(self._server, connected)
+        self._phase = "greeting"
+        self._client.sock = connected
+        await self._client.connect()
+        wire = cast(asyncio.Transport, self._client.transport)
+        wire.set_write_buffer_limits(high=0)  # so that what is written leaves this process at once where it can
+        self._phase = "ehlo"
+        await self._client.ehlo()
+        await self._maybe_encrypt()
+        if self._server.username is not None:
+            self._phase = "auth"
+            await self._client.login(self._server.username, self._server.password or "")
+        extensions = {name.lower(): value for name, value in self._client.esmtp_extensions.items()}
+        transport = cast(asyncio.Transport, self._client.transport)
+        return SmtpSession(transport, wire, Greeted(self._hop, extensions))
+
+    async def _connect(self) -> socket.socket:
+        """The first address that answers. Raises OSError."""
+        server = self._server
+        found = await self._loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        error = OSError(f"{server.host} has no address")
+        for family, kind, protocol, _, address in found:
+            connecting = socket.socket(family, kind, protocol)
+            try:
+                connecting.setblocking(False)
+                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await self._loop.sock_connect(connecting, address)
+            except OSError as refused:
+                connecting.close()
+                error = refused
+            except BaseException:
+                connecting.close()
+                raise
+            else:
+                return connecting
+        raise error
+
+    async def _maybe_encrypt(self) -> None:
+        self._phase = "starttls"
+        required = self._server.tls == "required"
+        if not self._client.supports_extension("starttls"):
+            if required:
+                raise SMTPException("STARTTLS is required here, and not offered")
+            return
+        if self._context is None:
+            return
+        try:
+            await self._client.starttls(tls_context=self._context)
+        except SMTPResponseException:
+            if required:
+                raise
+            return  # refused in words: the session goes on in the clear (RFC 3207, 4.1)
+        except (SMTPServerDisconnected, SMTPTimeoutError, ConnectionError) as error:
+            if required:
+                raise
+            raise _TlsUnusable from error
+        self._hop = _encrypted(self._hop, self._client.get_transport_info)
+        await self._client.ehlo()
+
+
+def _of_reply(phase: Phase, error: SMTPResponseException) -> Outcome:
+    """aiosmtplib gives a reply's text without its codes, and -1 for what was no reply."""
+    text = error.message or ""
+    if not 200 <= error.code <= 599:
+        return garbled(phase, visible(text.encode("utf-8", "surrogateescape")))
+    return classify(phase, Reply(error.code, visible(f"{error.code} {text}".encode("utf-8", "surrogateescape"))))
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if tls == "opportunistic":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # most MX show certificates that nobody can verify; clear text is worse
+    return context
+
+
+def _hop(server: Server, connected: socket.socket) -> Hop:
+    return Hop(
+        source_address=connected.getsockname()[0],
+        mx_host=f"{server.host}:{server.port}",
+        mx_address=connected.getpeername()[0],
+    )
+
+
+def _encrypted(hop: Hop, info: Callable[[str], object]) -> Hop:
+    cipher = info("cipher")
+    name, version = (cipher[0], cipher[1]) if isinstance(cipher, tuple) else ("?", "?")
+    return Hop(hop.source_address, hop.mx_host, hop.mx_address, f"{version} {name}")

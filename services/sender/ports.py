@@ -1,0 +1,122 @@
+"""What the honest attempt needs from the world, as the handlers see it. Shapes only."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
+from schemas.inputs import AttemptInput
+from schemas.mail import Priority
+from schemas.tables import Suppression
+from services.sender.domain.history import History
+from services.sender.domain.mime import Mail
+from services.sender.domain.outcome import Outcome
+
+Path = Literal["upstream", "sandbox"]
+# Why a begun attempt stopped before a byte of the body was written.
+Stop = Literal["lease", "stale", "suppressed", "deadline"]
+
+
+@dataclass(slots=True)
+class Tenure:
+    """One assignment of a deliveries partition to this process. `over` once it is given back."""
+
+    topic: str
+    partition: int
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Where an attempt went, as far as it got."""
+
+    source_address: str | None = None
+    mx_host: str | None = None
+    mx_address: str | None = None
+    tls: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How an SMTP transaction ended: with an outcome, or stopped by the gate."""
+
+    ended: Outcome | Stop
+    hop: Hop = field(default_factory=Hop)
+
+
+class Gate(Protocol):
+    """Asked by the transport at the two points of no return. The verdicts are synchronous: nothing runs in between."""
+
+    async def settle(self) -> None:
+        """Before `before_data`: wait (briefly) for what can be waited for."""
+
+    def before_data(self) -> Stop | None: ...
+
+    def before_body(self) -> Stop | None: ...
+
+
+class Carrier(Protocol):
+    """SMTP, out. Never raises for what a server or a network does."""
+
+    async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+        """One transaction; the final dot is written before `dot_by` (monotonic seconds), or never."""
+        ...
+
+
+class Slots(Protocol):
+    """Room for a transaction: bounded per path, shared out among destinations, the higher priority first."""
+
+    def slot(
+        self, path: Path, destination: str, priority: Priority, *, within: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Raises TimeoutError where there was no room within `within` seconds."""
+        ...
+
+
+class Journal(Protocol):
+    """The attempt-journal, as far as it is read."""
+
+    async def history(self, delivery: Delivery, partition: int) -> History:
+        """What the log says of this attempt, read to its present end where that matters. Raises LogUnavailable."""
+        ...
+
+    async def claim(self, started: AttemptStarted, partition: int) -> AttemptStarted:
+        """Append, read back: the claim that holds the attempt, ours or another's. Raises LogUnavailable."""
+        ...
+
+    async def record(self, recorded: AttemptRecorded, partition: int, *, read_back: bool = False) -> None:
+        """Append what became of it. Raises LogUnavailable."""
+        ...
+
+    def settled(self, delivery: Delivery, partition: int) -> None:
+        """It is in the log that the router reads: memory of it may go."""
+
+
+class Inputs(Protocol):
+    """The router's inbox."""
+
+    async def report(self, report: AttemptInput, delivery: Delivery) -> None:
+        """Append, under an id that is the same at each repetition. Raises LogUnavailable."""
+        ...
+
+
+class Suppressed(Protocol):
+    """The suppression list."""
+
+    def fresh(self) -> bool: ...
+
+    async def wait_fresh(self, within: float) -> bool: ...
+
+    def find(self, project_id: str, recipient: str) -> Suppression | None: ...
+
+
+class Rights(Protocol):
+    """What the consumer group says (chassis.offset_tracker)."""
+
+    def holds(self, topic: str, partition: int) -> bool: ...
+
+    def lease_ends_ms(self) -> int: ...
+
+
+class BrokerClock(Protocol):
+    def broker_now_ms(self) -> int: ...
