@@ -152,6 +152,8 @@ class PartitionOwner:
             for run in late:  # still restoring, or past the lease: whatever it does would be void
                 run.cancel()
             await asyncio.wait(runs)
+        if self._member.pending:
+            await self._member.commit()
         self._progress.gone((place.topic, place.partition) for place in partitions)
 
     async def _poll(self) -> None:

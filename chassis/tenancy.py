@@ -35,6 +35,7 @@ APPEND_WITHIN = 5.0  # seconds for one append, or less where the lease ends befo
 TICK_EVERY = 0.1
 POSITION_EVERY = 1.0  # seconds between two position records of a partition
 NO_LEASE_PAUSE = 0.05  # seconds between two looks for a lease that is not proven
+FAILURES_PER_LINE = 10  # failed take-overs: during an outage each partition fails every few seconds
 RESTORE_LOG_EVERY = 30.0  # seconds between two log lines of a long restore
 POISON_WITHIN = 1.0  # seconds for a dead letter that timers wait for
 MOST_PUT_AGAIN = 500  # values in one go, as in a batch
@@ -100,16 +101,20 @@ class Tenancy:
 
     async def run(self) -> None:
         """Own the partition until it is left, or the task is cancelled."""
+        failures = 0
         try:
             while not self._leaving:
                 match await attempt(self._take_over()):
                     case Retry() as retry:
-                        _log.warning("take_over_failed", **self._where, reason=retry.reason)
+                        if failures % FAILURES_PER_LINE == 0:
+                            _log.warning("take_over_failed", **self._where, failures=failures + 1, reason=retry.reason)
+                        failures += 1
                         await self._close()
                         await self._tools.clock.sleep(retry.after)
                     case Poison() as poison:
                         raise poison
                     case Done():
+                        failures = 0
                         await self._serve_until_doubt()
         finally:
             await self._close()

@@ -11,14 +11,15 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 
 from tests.kit.counting_owner import Counting
+from tests.kit.tracked_worker import Working
 
 
 class Replica:
-    """One process of the counting service."""
+    """One process of the counting service, or one worker."""
 
-    def __init__(self, setup: Counting) -> None:
-        self.setup = setup
-        command = [sys.executable, "-m", "tests.kit.counting_owner", json.dumps(asdict(setup))]
+    def __init__(self, setup: Counting | Working) -> None:
+        module = "tests.kit.counting_owner" if isinstance(setup, Counting) else "tests.kit.tracked_worker"
+        command = [sys.executable, "-m", module, json.dumps(asdict(setup))]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @property

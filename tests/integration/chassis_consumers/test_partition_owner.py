@@ -3,25 +3,24 @@
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from chassis.failures import Poison, Retry
 from chassis.log import Incoming, Log, Outgoing
 from chassis.partition_owner import Received, Step, Tenure
 from schemas.states import FENCE_KEY, POSITION_KEY
-from schemas.topics import dlq_name
+from tests.kit import groups
 from tests.kit.broker import Broker
 from tests.kit.counting_owner import Counting, CountingPartition, live_states, number_record, service
 from tests.kit.polling import eventually
 from tests.kit.replica import Replica, replicas
-from tests.kit.topics import admin, everything_in, kafka_settings, new_topic
+from tests.kit.topics import admin, everything_in, new_topic
 from tests.kit.waiting import until
 
 KEYS = [f"key-{number}" for number in range(20)]
@@ -38,16 +37,6 @@ async def setup(broker: Broker) -> Counting:
         outputs=await new_topic(servers, partitions=4),
         owner_id="one",
     )
-
-
-@asynccontextmanager
-async def producing(setup: Counting) -> AsyncIterator[Log]:
-    log = Log(kafka_settings(setup.bootstrap_servers), client_id="test")
-    await log.start()
-    try:
-        yield log
-    finally:
-        await log.stop()
 
 
 def partition_of(key: str) -> int:
@@ -82,16 +71,7 @@ async def finished(setup: Counting, expected: list[int], within: float = 30) -> 
 
 
 async def uncommitted(setup: Counting) -> int:
-    places = [TopicPartition(setup.inputs, partition) for partition in range(4)]
-    asking = AIOKafkaConsumer(bootstrap_servers=setup.bootstrap_servers)
-    await asking.start()
-    try:
-        ends = await asking.end_offsets(places)
-    finally:
-        await asking.stop()
-    async with admin(setup.bootstrap_servers) as client:
-        committed = await client.list_consumer_group_offsets(setup.group, partitions=places)
-    return sum(ends[place] - max(0, committed[place].offset) for place in places)
+    return await groups.uncommitted(setup.bootstrap_servers, setup.group, [setup.inputs])
 
 
 def said(records: Sequence[Incoming]) -> dict[tuple[str, int], set[int]]:
@@ -103,8 +83,8 @@ def said(records: Sequence[Incoming]) -> dict[tuple[str, int], set[int]]:
     return found
 
 
-async def test_state_then_outputs_then_commit_for_each_input_once(setup: Counting) -> None:
-    async with producing(setup) as log, service(setup) as one:
+async def test_state_then_outputs_then_commit_for_each_input_once(setup: Counting, log: Log) -> None:
+    async with service(setup) as one:
         await send(log, setup, range(25))
         await finished(setup, list(range(25)))
         assert one.owner.ready() == []
@@ -114,26 +94,29 @@ async def test_state_then_outputs_then_commit_for_each_input_once(setup: Countin
     assert said(outputs) == {(key, number): {number} for key in KEYS for number in range(25)}
 
 
-async def test_d36_a_new_group_starts_at_the_beginning_and_a_lost_one_at_the_position(setup: Counting) -> None:
-    async with producing(setup) as log:
-        await send(log, setup, range(3))  # before anybody reads
-        async with service(setup) as one:
-            await finished(setup, [0, 1, 2])
-            # the position follows the commits
-            await until(lambda: all(view.position == 3 * len(KEYS) // 4 for view in one.views))
-        lost = replace(setup, group=setup.group + "-lost")
-        async with service(lost) as heir:
-            await until(lambda: heir.owner.ready() == [])
-            await send(log, setup, [3])
-            await finished(lost, [0, 1, 2, 3])
-            outputs = await all_of(setup, setup.outputs)
+async def test_d36_a_new_group_starts_at_the_beginning_and_a_lost_one_at_the_position(
+    setup: Counting, log: Log
+) -> None:
+    await send(log, setup, range(3))  # before anybody reads
+    async with service(setup) as one:
+        await finished(setup, [0, 1, 2])
+        # the position follows the commits
+        await until(lambda: all(view.position == 3 * len(KEYS) // 4 for view in one.views))
+    lost = replace(setup, group=setup.group + "-lost")
+    async with service(lost) as heir:
+        await until(lambda: heir.owner.ready() == [])
+        await send(log, setup, [3])
+        await finished(lost, [0, 1, 2, 3])
+        outputs = await all_of(setup, setup.outputs)
     assert len(outputs) == 4 * len(KEYS)  # nothing was read again
 
 
-async def test_d28_rebalances_and_kill_9_under_load_lose_nothing_and_repeat_no_content(setup: Counting) -> None:
+async def test_d28_rebalances_and_kill_9_under_load_lose_nothing_and_repeat_no_content(
+    setup: Counting, log: Log
+) -> None:
     """Two replicas; one is killed (-9) or joins every second or so, while inputs keep coming."""
     sent = 0
-    async with producing(setup) as log, replicas(setup, "one", "two") as running:
+    async with replicas(setup, "one", "two") as running:
 
         async def load() -> None:
             nonlocal sent
@@ -172,8 +155,8 @@ async def test_d28_rebalances_and_kill_9_under_load_lose_nothing_and_repeat_no_c
     assert len(fences) > 8  # partitions did change hands
 
 
-async def test_d29_a_frozen_owner_wakes_up_and_produces_nothing(setup: Counting) -> None:
-    async with producing(setup) as log, replicas(setup, "frozen") as running:
+async def test_d29_a_frozen_owner_wakes_up_and_produces_nothing(setup: Counting, log: Log) -> None:
+    async with replicas(setup, "frozen") as running:
         for number in range(5):
             await send(log, setup, [number])
         await finished(setup, list(range(5)))
@@ -217,37 +200,36 @@ def by_old_epochs(changelog: Sequence[Incoming]) -> list[Incoming]:
     return late
 
 
-async def test_d29_a_late_state_record_is_void_and_the_live_value_is_put_again(setup: Counting) -> None:
+async def test_d29_a_late_state_record_is_void_and_the_live_value_is_put_again(setup: Counting, log: Log) -> None:
     key, partition = "key-1", 1
-    async with producing(setup) as log:
-        async with service(setup) as old:
-            await send(log, setup, range(2), [key])
-            await until(lambda: any(view.states.get(key, {}).get("numbers") == [0, 1] for view in old.views))
-            stale = old.owner.tenure(setup.inputs, partition)
-            assert stale is not None
-        async with service(replace(setup, owner_id="heir")) as heir:
-            await send(log, setup, [2], [key])
-            view = await owned_view(heir.views, partition)
-            await until(lambda: view.states.get(key, {}).get("numbers") == [0, 1, 2])
-            zombie = CountingPartition(replace(setup, owner_id="zombie"), partition)
-            much_later = replace(stale, valid_until_ms=stale.valid_until_ms + 3_600_000)  # only the fence can void it
-            lost = zombie._state(key, {"numbers": [666], "offset": 99, "outbox": {}}, much_later)
-            stray = zombie._state("key-stray", {"numbers": [666], "offset": 99, "outbox": {}}, much_later)
-            await log.append([lost, stray], within=5)
+    async with service(setup) as old:
+        await send(log, setup, range(2), [key])
+        await until(lambda: any(view.states.get(key, {}).get("numbers") == [0, 1] for view in old.views))
+        stale = old.owner.tenure(setup.inputs, partition)
+        assert stale is not None
+    async with service(replace(setup, owner_id="heir")) as heir:
+        await send(log, setup, [2], [key])
+        view = await owned_view(heir.views, partition)
+        await until(lambda: view.states.get(key, {}).get("numbers") == [0, 1, 2])
+        zombie = CountingPartition(replace(setup, owner_id="zombie"), partition)
+        much_later = replace(stale, valid_until_ms=stale.valid_until_ms + 3_600_000)  # only the fence can void it
+        lost = zombie._state(key, {"numbers": [666], "offset": 99, "outbox": {}}, much_later)
+        stray = zombie._state("key-stray", {"numbers": [666], "offset": 99, "outbox": {}}, much_later)
+        await log.append([lost, stray], within=5)
 
-            async def last_value(of: str) -> Incoming:
-                records = await everything_in(setup.bootstrap_servers, setup.changelog, partition)
-                return [record for record in records if record.key == of][-1]
+        async def last_value(of: str) -> Incoming:
+            records = await everything_in(setup.bootstrap_servers, setup.changelog, partition)
+            return [record for record in records if record.key == of][-1]
 
-            async def put_again() -> bool:
-                value, stray_value = (await last_value(key)).value, (await last_value("key-stray")).value
-                return b"666" not in (value or b"") and stray_value is None
+        async def put_again() -> bool:
+            value, stray_value = (await last_value(key)).value, (await last_value("key-stray")).value
+            return b"666" not in (value or b"") and stray_value is None
 
-            await eventually(put_again, within=5)
-            again = orjson.loads((await last_value(key)).value or b"")["data"]
-            assert (again["numbers"], again["owner"]) == ([0, 1, 2], "heir")
-            assert view.states[key]["numbers"] == [0, 1, 2]
-            assert "key-stray" not in view.states
+        await eventually(put_again, within=5)
+        again = orjson.loads((await last_value(key)).value or b"")["data"]
+        assert (again["numbers"], again["owner"]) == ([0, 1, 2], "heir")
+        assert view.states[key]["numbers"] == [0, 1, 2]
+        assert "key-stray" not in view.states
 
 
 async def owned_view(views: Sequence[CountingPartition], partition: int) -> CountingPartition:
@@ -255,8 +237,8 @@ async def owned_view(views: Sequence[CountingPartition], partition: int) -> Coun
     return next(view for view in reversed(views) if view.partition == partition)
 
 
-async def test_a_fence_of_somebody_else_is_heard_and_the_partition_taken_over_again(setup: Counting) -> None:
-    async with producing(setup) as log, service(setup) as one:
+async def test_a_fence_of_somebody_else_is_heard_and_the_partition_taken_over_again(setup: Counting, log: Log) -> None:
+    async with service(setup) as one:
         await send(log, setup, range(2))
         await finished(setup, [0, 1])
         fence = Outgoing(setup.changelog, FENCE_KEY, orjson.dumps({"data": {"owner": "ghost"}}), 0)
@@ -266,41 +248,40 @@ async def test_a_fence_of_somebody_else_is_heard_and_the_partition_taken_over_ag
         await finished(setup, [0, 1, 2])
 
 
-async def test_retry_holds_one_partition_alone_and_ticks_go_on(setup: Counting) -> None:
-    async with producing(setup) as log:
-        tries: list[int] = []
+async def test_retry_holds_one_partition_alone_and_ticks_go_on(setup: Counting, log: Log) -> None:
+    tries: list[int] = []
 
-        class Reluctant(CountingPartition):
-            ticks = 0
+    class Reluctant(CountingPartition):
+        ticks = 0
 
-            async def tick(self, tenure: Tenure) -> Step:
-                self.ticks += 1
-                return await super().tick(tenure)
+        async def tick(self, tenure: Tenure) -> Step:
+            self.ticks += 1
+            return await super().tick(tenure)
 
-        def make(setup: Counting, partition: int) -> CountingPartition:
-            def hold(inputs: Sequence[Received]) -> None:
-                if partition == 0 and len(tries) < 4:
-                    tries.append(len(inputs))
-                    raise Retry(0.3, "not yet")
+    def make(setup: Counting, partition: int) -> CountingPartition:
+        def hold(inputs: Sequence[Received]) -> None:
+            if partition == 0 and len(tries) < 4:
+                tries.append(len(inputs))
+                raise Retry(0.3, "not yet")
 
-            return Reluctant(setup, partition, hold=hold)
+        return Reluctant(setup, partition, hold=hold)
 
-        async with service(setup, make) as one:
-            await until(lambda: one.owner.ready() == [])
-            await send(log, setup, [0])
-            others = [key for key in KEYS if partition_of(key) != 0]
+    async with service(setup, make) as one:
+        await until(lambda: one.owner.ready() == [])
+        await send(log, setup, [0])
+        others = [key for key in KEYS if partition_of(key) != 0]
 
-            def have(keys: Sequence[str]) -> bool:
-                return all(any(view.states.get(key) for view in one.views) for key in keys)
+        def have(keys: Sequence[str]) -> bool:
+            return all(any(view.states.get(key) for view in one.views) for key in keys)
 
-            await until(lambda: have(others), within=2)
-            assert not have(KEYS)
-            held = await owned_view(one.views, 0)
-            assert isinstance(held, Reluctant)
-            ticks = held.ticks
-            await finished(setup, [0])
-            assert len(tries) == 4
-            assert held.ticks > ticks + 3
+        await until(lambda: have(others), within=2)
+        assert not have(KEYS)
+        held = await owned_view(one.views, 0)
+        assert isinstance(held, Reluctant)
+        ticks = held.ticks
+        await finished(setup, [0])
+        assert len(tries) == 4
+        assert held.ticks > ticks + 3
 
 
 BAD = {
@@ -312,9 +293,9 @@ BAD = {
 }
 
 
-async def test_d26_poison_is_dead_lettered_told_to_the_owner_and_the_rest_flows(setup: Counting) -> None:
+async def test_d26_poison_is_dead_lettered_told_to_the_owner_and_the_rest_flows(setup: Counting, log: Log) -> None:
     dlq = await dead_letter_topic(setup)
-    async with producing(setup) as log, service(setup) as one:
+    async with service(setup) as one:
         bad_header = replace(
             number_record(setup.inputs, "key-0", 1, 0), headers=(("ce_type", b"\xff\xfe"), ("empty", b""))
         )
@@ -341,15 +322,13 @@ async def test_d26_poison_is_dead_lettered_told_to_the_owner_and_the_rest_flows(
 
 
 async def dead_letter_topic(setup: Counting) -> str:
-    name = dlq_name(setup.group, setup.inputs_topic)
-    async with admin(setup.bootstrap_servers) as client:
-        limits = {"max.message.bytes": str(12 * 1024 * 1024)}
-        await client.create_topics([NewTopic(name, 1, 1, topic_configs=limits)])
-    return name
+    return await groups.dead_letter_topic(setup.bootstrap_servers, setup.group, setup.inputs_topic)
 
 
-async def test_d27_while_the_dlq_fails_nothing_is_committed_and_the_other_partitions_flow(setup: Counting) -> None:
-    async with producing(setup) as log, service(setup) as one:
+async def test_d27_while_the_dlq_fails_nothing_is_committed_and_the_other_partitions_flow(
+    setup: Counting, log: Log
+) -> None:
+    async with service(setup) as one:
         await log.append([Outgoing(setup.inputs, "key-0", b"junk", 0)], within=5)  # there is no such DLQ topic
         await send(log, setup, range(3))
         per_partition = 3 * len(KEYS) // 4
@@ -365,7 +344,7 @@ async def test_d27_while_the_dlq_fails_nothing_is_committed_and_the_other_partit
         assert not one.crash._reported.done()
 
 
-async def test_a_verdict_of_poison_buries_that_record_and_decides_the_others(setup: Counting) -> None:
+async def test_a_verdict_of_poison_buries_that_record_and_decides_the_others(setup: Counting, log: Log) -> None:
     dlq = await dead_letter_topic(setup)
 
     def refuse(inputs: Sequence[Received]) -> None:
@@ -376,7 +355,7 @@ async def test_a_verdict_of_poison_buries_that_record_and_decides_the_others(set
     def make(setup: Counting, partition: int) -> CountingPartition:
         return CountingPartition(setup, partition, hold=refuse)
 
-    async with producing(setup) as log, service(setup, make):
+    async with service(setup, make):
         await send(log, setup, range(15))
         await finished(setup, [number for number in range(15) if number != 13])
         dead = await everything_in(setup.bootstrap_servers, dlq)
@@ -384,39 +363,38 @@ async def test_a_verdict_of_poison_buries_that_record_and_decides_the_others(set
     assert {dict(letter.headers)["dlq-error"] for letter in dead} == {b"unlucky"}
 
 
-async def test_d35_a_decision_that_fails_stops_the_service_and_commits_nothing(setup: Counting) -> None:
+async def test_d35_a_decision_that_fails_stops_the_service_and_commits_nothing(setup: Counting, log: Log) -> None:
     def fail(inputs: Sequence[Received]) -> None:
         raise ZeroDivisionError
 
     def make(setup: Counting, partition: int) -> CountingPartition:
         return CountingPartition(setup, partition, hold=fail)
 
-    async with producing(setup) as log, service(setup, make) as one:
+    async with service(setup, make) as one:
         await send(log, setup, [0])
         async with asyncio.timeout(10):
             assert isinstance(await one.crash.reported(), ZeroDivisionError)
         assert await uncommitted(setup) == len(KEYS)
 
 
-async def test_an_offset_that_is_gone_stops_the_service_instead_of_skipping(setup: Counting) -> None:
-    async with producing(setup) as log:
-        await send(log, setup, range(3))
-        async with service(setup):
-            await finished(setup, [0, 1, 2])
-        await send(log, setup, range(3, 6))
-        async with admin(setup.bootstrap_servers) as client:
-            end = 6 * len(KEYS) // 4
-            await client.delete_records({TopicPartition(setup.inputs, 0): RecordsToDelete(before_offset=end)})
-        heir = service(setup)
-        await heir.start()
-        async with asyncio.timeout(15):
-            error = await heir.crash.reported()
-        assert type(error).__name__ == "OffsetOutOfRangeError"
-        await heir.stop()
+async def test_an_offset_that_is_gone_stops_the_service_instead_of_skipping(setup: Counting, log: Log) -> None:
+    await send(log, setup, range(3))
+    async with service(setup):
+        await finished(setup, [0, 1, 2])
+    await send(log, setup, range(3, 6))
+    async with admin(setup.bootstrap_servers) as client:
+        end = 6 * len(KEYS) // 4
+        await client.delete_records({TopicPartition(setup.inputs, 0): RecordsToDelete(before_offset=end)})
+    heir = service(setup)
+    await heir.start()
+    async with asyncio.timeout(15):
+        error = await heir.crash.reported()
+    assert type(error).__name__ == "OffsetOutOfRangeError"
+    await heir.stop()
 
 
-async def test_positions_are_remembered_about_once_a_second(setup: Counting) -> None:
-    async with producing(setup) as log, service(setup):
+async def test_positions_are_remembered_about_once_a_second(setup: Counting, log: Log) -> None:
+    async with service(setup):
         await send_slowly(log, setup, range(50))
         await finished(setup, list(range(50)))
         records = await everything_in(setup.bootstrap_servers, setup.changelog, 0)
