@@ -1,0 +1,203 @@
+"""The order of work of an acceptance (R1, R3): whatever breaks at whatever step, a retry gives one mail and one answer."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from chassis.ids import MessageIds
+from chassis.log import LogUnavailable
+from services.ingest.domain.access import Caller
+from services.ingest.domain.faults import Refused
+from services.ingest.handlers.acceptance import AcceptMessage, Answer, SendRequest
+from services.ingest.ports import Senders
+from tests.unit.ingest.stand_ins import ClaimLog, Died, Directory, Faults, HandClock, Inputs, Kafka, NobodyAsks
+
+IDS = MessageIds({1: b"0123456789abcdef"}, 1)
+CALLER = Caller("prj_1", "key_1", "live", ("*",), 1000)
+BODY: dict[str, Any] = {"recipient": ["a@example.org", "b@example.org"], "subject": "s", "text": "t"}
+
+
+class Replica:
+    """One process of ingest, on the given log."""
+
+    def __init__(self, kafka: Kafka, faults: Faults | None = None, senders: Senders | None = None) -> None:
+        faults = faults or Faults()
+        self.inputs = Inputs(kafka, faults)
+        self.claims = ClaimLog(kafka, faults)
+        self.accept = AcceptMessage(kafka.clock, IDS, senders or Directory(), self.inputs, self.claims)
+
+    async def send(self, body: dict[str, Any], key: str | None = "k", caller: Caller = CALLER) -> Answer:
+        headers = [] if key is None else [key]
+        return await self.accept(SendRequest(caller, orjson.dumps(body), headers))
+
+
+@pytest.fixture
+def kafka() -> Kafka:
+    return Kafka(HandClock())
+
+
+async def refusal(sending: Any) -> Refused:
+    with pytest.raises(Refused) as refused:
+        await sending
+    return refused.value
+
+
+async def test_without_a_key_nothing_is_claimed(kafka: Kafka) -> None:
+    answer = await Replica(kafka).send(BODY, key=None)
+    assert not answer.replayed
+    assert not kafka.holders
+    assert [submit.recipient for _, submit, _ in kafka.submits] == ["a@example.org", "b@example.org"]
+    assert len({place for _, _, place in kafka.submits}) == 1
+
+
+@pytest.mark.parametrize("error", [Died, LogUnavailable])
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_fault_at_every_step(error: type[Exception], after: bool) -> None:
+    """D6, D17: fail at step 1, 2, 3 … until no fault is hit; each time a retry elsewhere completes the same message."""
+    hit = 0
+    for step in range(1, 10):
+        kafka = Kafka(HandClock())
+        faults = Faults(step, after, error)
+        try:
+            first: bytes | None = (await Replica(kafka, faults).send(BODY)).body
+        except (Died, Refused):
+            first = None
+        hit += faults.steps >= step
+        answer = await Replica(kafka).send(BODY)
+        again = await Replica(kafka).send(BODY)
+        assert answer.body == again.body
+        assert again.replayed
+        assert first in {None, answer.body}
+        contents = {
+            (submit.message_id, submit.model_copy(update={"valid_until_ms": 0}).model_dump_json())
+            for _, submit, _ in kafka.submits
+        }
+        assert len(contents) == 2  # one content for each of the two recipients, however often it was written
+        assert {message_id for message_id, _ in contents} == {
+            message["message_id"] for message in orjson.loads(answer.body)["messages"]
+        }
+        if faults.steps < step:
+            break
+    assert hit == 3  # claim, submit, done
+
+
+async def test_an_append_that_can_not_be_confirmed_is_503_and_says_what_it_means(kafka: Kafka) -> None:
+    refused = await refusal(Replica(kafka, Faults(1, error=LogUnavailable)).send(BODY))
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert refused.retry_after
+    assert "same Idempotency-Key" in refused.hint
+
+
+async def test_a_replay_asks_no_table_and_validates_nothing(kafka: Kafka) -> None:
+    first = await Replica(kafka).send(BODY)
+    again = await Replica(kafka, senders=NobodyAsks()).send(BODY)
+    assert again == Answer(first.body, replayed=True)
+    assert len(kafka.submits) == 2
+
+
+async def test_a_reused_key_is_found_before_validation(kafka: Kafka) -> None:
+    await Replica(kafka).send(BODY)
+    assert (await refusal(Replica(kafka).send({"nonsense": 1}))).code == "idempotency_key_reused"
+
+
+async def test_the_loser_of_a_race_answers_as_the_winner(kafka: Kafka) -> None:
+    """It did not know of the winner when it claimed; reading back told it."""
+    first = await Replica(kafka).send(BODY)
+    loser = Replica(kafka)
+    loser.claims.lags = True
+    assert await loser.send(BODY) == Answer(first.body, replayed=True)
+    assert len(kafka.submits) == 2
+    other = Replica(kafka)
+    other.claims.lags = True
+    assert (await refusal(other.send({**BODY, "subject": "x"}))).code == "idempotency_key_reused"
+
+
+async def claimed_only(kafka: Kafka) -> None:
+    """A winner that died after its claim."""
+    with pytest.raises(Died):
+        await Replica(kafka, Faults(1, after=True)).send(BODY)
+
+
+async def test_losers_wait_half_a_second_and_then_help(kafka: Kafka) -> None:
+    await claimed_only(kafka)
+    kafka.clock.ms += 200
+    helper = Replica(kafka, senders=NobodyAsks())
+    begun = kafka.clock.ms
+    answer = await helper.send(BODY)
+    assert helper.claims.waited == [pytest.approx(0.3)]
+    assert kafka.clock.ms - begun == 300
+    assert [submit.message_id for _, submit, _ in kafka.submits] == [
+        message["message_id"] for message in orjson.loads(answer.body)["messages"]
+    ]
+    # The helper's own deadline, not the winner's: that one is over by the time of a late retry.
+    assert {submit.valid_until_ms for _, submit, _ in kafka.submits} == {begun + 2500}
+    assert kafka.holders["prj_1:k"].done
+
+
+async def test_an_old_claim_is_helped_at_once(kafka: Kafka) -> None:
+    await claimed_only(kafka)
+    kafka.clock.ms += 3_600_000
+    helper = Replica(kafka)
+    await helper.send(BODY)
+    assert helper.claims.waited == [0.0]
+
+
+async def test_a_helper_with_another_key_of_the_project_writes_as_the_winner(kafka: Kafka) -> None:
+    await claimed_only(kafka)
+    await Replica(kafka).send(BODY, caller=Caller("prj_1", "key_2", "test", ("*",), 1000))
+    assert {(submit.api_key_id, submit.environment) for _, submit, _ in kafka.submits} == {("key_1", "live")}
+
+
+async def test_two_projects_do_not_meet(kafka: Kafka) -> None:
+    """D16."""
+    one = await Replica(kafka).send(BODY)
+    two = await Replica(kafka).send(BODY, caller=Caller("prj_2", "key_9", "live", ("*",), 1000))
+    assert one.body != two.body
+    assert not two.replayed
+
+
+async def test_the_whole_request_has_one_deadline(kafka: Kafka) -> None:
+    """The clock runs out in the wait for the winner: 503, and nothing is written after it."""
+    await claimed_only(kafka)
+
+    class SlowClaims(ClaimLog):
+        async def wait_done(self, key: str, *, within: float) -> bool:
+            self.kafka.clock.ms += 2600
+            return False
+
+    helper = Replica(kafka)
+    helper.accept = AcceptMessage(kafka.clock, IDS, Directory(), helper.inputs, SlowClaims(kafka, Faults()))
+    assert (await refusal(helper.send(BODY))).status == 503
+    assert kafka.submits == []
+
+
+async def test_a_replica_that_has_not_caught_up_answers_503_to_keys_only(kafka: Kafka) -> None:
+    replica = Replica(kafka)
+    replica.claims.is_ready = False
+    refused = await refusal(replica.send(BODY))
+    assert (refused.status, refused.retry_after is not None) == (503, True)
+    assert not kafka.holders
+    assert not (await replica.send(BODY, key=None)).replayed
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"from": "a@other.example"}, "from", "sender_not_allowed"),
+        ({"from": "a@sub.shop.example"}, "from", "sender_not_allowed"),
+        ({"subject": "\n"}, "subject", "forbidden_characters"),
+    ],
+)
+async def test_what_is_refused_claims_nothing(kafka: Kafka, changes: dict[str, str], field: str, code: str) -> None:
+    """D20: the key is not burnt."""
+    refused = await refusal(Replica(kafka).send({**BODY, **changes}))
+    assert [(fault.field, fault.code) for fault in refused.faults] == [(field, code)]
+    assert not kafka.holders
+    assert (await Replica(kafka).send(BODY)).body
+
+
+@pytest.mark.parametrize("default", [None, "", "not an address", "a@elsewhere.example"])
+async def test_a_project_without_a_usable_default_sender(kafka: Kafka, default: str | None) -> None:
+    refused = await refusal(Replica(kafka, senders=Directory(default_from=default)).send(BODY))
+    assert [fault.field for fault in refused.faults] == ["from"]
