@@ -43,6 +43,9 @@ status: setup ## Show what runs, and where
 logs: setup ## Follow what they say
 	@$(STACK) logs
 
+demo: up ## Send one mail through all of it and show what can be seen; the stack stays up
+	@$(RUN)/python -m deploy.local.demo
+
 ##@ Check
 fmt: setup ## Format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -50,4 +53,30 @@ fmt: setup ## Format the code
 check: setup ## Format, lint, types and import rules, all of them or none
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(RUN)/mypy && $(RUN)/lint-imports
 
-.PHONY: help setup lock up down reset status logs fmt check
+##@ Test
+# $(call stage,name,budget in seconds,command): says how long it took, and when that is over its budget.
+define stage
+	@began=$$(date +%s); $(3) || { echo "$(1): failed"; exit 1; }; took=$$(( $$(date +%s) - began )); \
+	echo "$(1): $$took s of $(2) s"; test $$took -le $(2) || echo "$(1): over its budget, look at pytest's --durations"
+endef
+PYTEST := $(BIN)/python -m pytest -q
+
+test: setup ## All of it, as CI does: check, then every layer of tests
+	$(call stage,check,120,$(MAKE) --no-print-directory check)
+	$(call stage,unit and contract,120,$(PYTEST) tests/unit tests/contract tests/architecture)
+	$(call stage,integration,360,$(PYTEST) --durations=10 tests/integration)
+	$(call stage,e2e,180,$(PYTEST) --durations=5 tests/e2e)
+
+unit: setup ## Pure tests, contract and architecture
+	@$(PYTEST) tests/unit tests/contract tests/architecture
+
+integration: setup ## Real Kafka, chDB and SMTP
+	@$(PYTEST) --durations=10 tests/integration
+
+e2e: setup ## Five processes, from HTTP to the inbox
+	@$(PYTEST) --durations=5 tests/e2e
+
+schemas: setup ## Write JSON Schema and AsyncAPI anew from schemas/*.py
+	@$(RUN)/python -m schemas.generate
+
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e schemas
