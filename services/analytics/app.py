@@ -21,6 +21,7 @@ from services.analytics.metrics import LAG
 from services.analytics.settings import AnalyticsSettings
 
 GROUP = "analytics"
+FEED = ("message-events", "account-events")  # what `GET /v1/events` gives out; calls of endpoints are no events
 SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"])
 
 
@@ -62,7 +63,7 @@ async def build(
     app = create_app("analytics", lambda: [*clickhouse.ready(), *consumer.ready()])
     add_routes(
         app,
-        ClickHouseReads(clickhouse, clock, deadline=deadline),
+        ClickHouseReads(clickhouse, clock, [topic for topic in topics if topic.entry in FEED], deadline=deadline),
         clock,
         secret=settings.internal_secret.get_secret_value().encode(),
         pending_window_ms=int(settings.pending_window.total_seconds() * 1000),

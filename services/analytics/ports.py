@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.analytics.domain.cursors import AttemptCursor, Positions
-from services.analytics.domain.feed import FeedEntry
+from services.analytics.domain.feed import FeedEntry, Heads
 from services.analytics.domain.filters import MessagesQuery
 from services.analytics.domain.rows import AttemptRow, EventRow, Run
 from services.analytics.domain.views import EndpointAttempt, Message
@@ -44,9 +44,9 @@ class Reads(Protocol):
         ...
 
     async def next_events(
-        self, project_id: str, after: Positions, types: frozenset[str], *, per_partition: int
-    ) -> list[FeedEntry]:
-        """Of each partition the next events behind `after`, at most `per_partition`."""
+        self, project_id: str, start: Positions, types: frozenset[str], *, per_partition: int
+    ) -> Heads:
+        """Of each partition the next events from `start` on, at most `per_partition`."""
         ...
 
     async def events(self, project_id: str, entries: Sequence[FeedEntry]) -> Mapping[str, str]:

@@ -1,16 +1,18 @@
-"""The read side's questions. Every value is bound by the server; every SELECT but one is of one project (`_select`).
+"""The read side's questions. Every value is bound by the server; what is shown is of one project (`_select`).
 
 Rows that were inserted twice must never show: what is counted or ordered is read merged (FINAL), or one row per id.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chassis.clock import Clock
 from chassis.ids import encode_base32
+from schemas.topics import Topic
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.domain.cursors import AttemptCursor, Positions
-from services.analytics.domain.feed import FeedEntry
+from services.analytics.domain.feed import FeedEntry, Heads
 from services.analytics.domain.filters import MessageFilters, MessagesQuery
 from services.analytics.domain.rows import Position
 from services.analytics.domain.views import EndpointAttempt, Message, Outcome
@@ -22,6 +24,7 @@ Values = dict[str, object]
 
 # The feed looks this many offsets ahead first: a client that starts at the beginning is not answered by sorting all.
 _WINDOW = 5_000
+_NO_WINDOW = 2**61  # beyond any offset
 _MESSAGE = """
     message_id, latest.sequence, latest.status, recipient, mail_from, mail_subject, tags, metadata,
     toUnixTimestamp64Milli(created_at), toUnixTimestamp64Milli(latest.time), attempts,
@@ -33,10 +36,12 @@ _MESSAGE = """
 class ClickHouseReads:
     """The port `Reads` on ClickHouse."""
 
-    def __init__(self, clickhouse: ClickHouse, clock: Clock, *, deadline: float) -> None:
+    def __init__(self, clickhouse: ClickHouse, clock: Clock, event_topics: Sequence[Topic], *, deadline: float) -> None:
         self._clickhouse = clickhouse
         self._clock = clock
         self._deadline = deadline
+        # Of each partition, the offset behind its last row, as last seen (of whatever project).
+        self._ends = {(topic.name, partition): 0 for topic in event_topics for partition in range(topic.partitions)}
 
     async def messages(self, project_id: str, query: MessagesQuery, *, count: int) -> list[Message]:
         """The page's ids are found first, on few columns; only they are read whole and merged."""
@@ -61,12 +66,14 @@ class ClickHouseReads:
         return bool(await self._ask("belongs_elsewhere", statement, project_id, {"id": message_id}))
 
     async def next_events(
-        self, project_id: str, after: Positions, types: frozenset[str], *, per_partition: int
-    ) -> list[FeedEntry]:
-        near = await self._events_behind(project_id, after, types, per_partition, window=_WINDOW)
-        if len(near) >= per_partition:
+        self, project_id: str, start: Positions, types: frozenset[str], *, per_partition: int
+    ) -> Heads:
+        # Asked first: what is inserted meanwhile lies behind these ends, and is looked at the next time.
+        ends = await self._look_at_ends(project_id)
+        near = await self._events_from(project_id, start, ends, types, per_partition, window=_WINDOW)
+        if len(near.entries) >= per_partition:
             return near
-        return await self._events_behind(project_id, after, types, per_partition, window=None)
+        return await self._events_from(project_id, start, ends, types, per_partition, window=_NO_WINDOW)
 
     async def events(self, project_id: str, entries: Sequence[FeedEntry]) -> Mapping[str, str]:
         conditions = ["subject IN {subjects:Array(String)}", "event_id IN {ids:Array(String)}"]
@@ -91,23 +98,47 @@ class ClickHouseReads:
         rows = await self._ask("attempts", statement, project_id, values)
         return [EndpointAttempt(AttemptCursor(at_ms, attempt_id), document) for at_ms, attempt_id, document in rows]
 
-    async def _events_behind(
-        self, project_id: str, after: Positions, types: frozenset[str], per_partition: int, *, window: int | None
-    ) -> list[FeedEntry]:
-        behind, values = _behind(after, window)
+    async def _look_at_ends(self, project_id: str) -> Positions:
+        """The ends of the partitions now. Behind the last known ones there is little to read."""
+        ranges, values = _ranges(self._ends, _NO_WINDOW)
+        statement = f"""
+            SELECT _topic, _partition, max(_offset) + 1 FROM events_raw WHERE {ranges} GROUP BY _topic, _partition
+        """  # noqa: S608  # words of this module; no row of any project is shown
+        for topic, partition, end in await self._ask("ends", statement, project_id, values):
+            self._ends[topic, partition] = max(end, self._ends[topic, partition])
+        return dict(self._ends)
+
+    async def _events_from(
+        self,
+        project_id: str,
+        start: Positions,
+        ends: Positions,
+        types: frozenset[str],
+        per_partition: int,
+        *,
+        window: int,
+    ) -> Heads:
+        first = {place: start.get(place, 0) for place in ends}
+        ranges, values = _ranges(first, window)
         wanted = ["event_type IN {types:Array(String)}"] if types else []
         statement = _select(
             "_topic, _partition, _offset, toUnixTimestamp64Milli(event_time), subject, event_id",
             "events_raw FINAL",
-            [behind, *wanted],
+            [ranges, *wanted],
             "ORDER BY _topic, _partition, _offset LIMIT {count:UInt32} BY _topic, _partition",
         )
         values |= {"types": sorted(types), "count": per_partition}
         rows = await self._ask("next_events", statement, project_id, values)
-        return [
+        entries = [
             FeedEntry(Position(topic, partition, offset), event_time, subject, event_id)
             for topic, partition, offset, event_time, subject, event_id in rows
         ]
+        seen = {place: min(end, first[place] + window) for place, end in ends.items()}
+        full = Counter(entry.position.place for entry in entries)
+        for entry in entries:  # the last one of a partition tells how far a full one was looked through
+            if full[entry.position.place] >= per_partition:
+                seen[entry.position.place] = entry.position.offset + 1
+        return Heads(entries, seen)
 
     async def _ask(self, name: str, statement: str, project_id: str, values: Values) -> list[tuple[Any, ...]]:
         started = self._clock.monotonic()
@@ -130,18 +161,20 @@ def _page_of_messages(query: MessagesQuery, count: int) -> tuple[str, Values]:
     """The SELECT of a page's ids, newest first.
 
     What all rows of a message have in common is asked of any of its rows: one row per id, no merge, and the indexes
-    help. What changes, or stands in one row only, needs the merged row: then the first question narrows the second.
+    help. What changes, or stands in one row only, needs the merged row; where few messages can have what else is asked
+    for, they are found first.
     """
     values: Values = {"count": count}
-    bounds = _bounds(query.filters, query.after, values)
-    lasting = _lasting(query.filters, values)
-    merged = _merged(query.filters, values)
+    filters = query.filters
+    bounds, lasting = _bounds(filters, query.after, values), _lasting(filters, values)
+    merged = _merged(filters, values)
     order, limit = "ORDER BY project_id, message_id DESC", "LIMIT {count:UInt32}"
     if not merged:
         tail = f"{order} LIMIT 1 BY message_id {limit}"
         return _select("message_id", "messages", [*bounds, *lasting], tail), values
-    narrowed = [f"message_id IN ({_select('message_id', 'messages', [*bounds, *lasting])})"] if lasting else []
-    return _select("message_id", "messages FINAL", [*bounds, *narrowed, *merged], f"{order} {limit}"), values
+    if filters.recipient is not None or filters.metadata:
+        lasting = [f"message_id IN ({_select('message_id', 'messages', [*bounds, *lasting])})"]
+    return _select("message_id", "messages FINAL", [*bounds, *lasting, *merged], f"{order} {limit}"), values
 
 
 def _bounds(filters: MessageFilters, after: str | None, values: Values) -> Conditions:
@@ -188,35 +221,28 @@ def _merged(filters: MessageFilters, values: Values) -> Conditions:
     return found
 
 
-def _behind(after: Positions, window: int | None) -> tuple[str, Values]:
-    """What lies behind a cursor: later offsets of the partitions it knows, and all of those it does not."""
-    values: Values = {}
+def _ranges(start: Positions, window: int) -> tuple[str, Values]:
+    """What lies from `start` on (all partitions that topics.yaml gives a topic), `window` offsets of each.
+
+    Per topic, the bounds of all its partitions together: those the index on the log position can use. Then each
+    partition's own, by its number.
+    """
+    topics: dict[str, dict[int, int]] = {}
+    for (topic, partition), offset in start.items():
+        topics.setdefault(topic, {})[partition] = offset
     ranges: Conditions = []
-    topics = sorted({topic for topic, _ in after})
-    for number, ((topic, partition), offset) in enumerate(sorted(after.items())):
-        ranges.append(f"({_partition_is(number)} AND _offset > {{o{number}:UInt64}} {_until(f'e{number}', window)})")
-        values |= {
-            f"t{number}": topic,
-            f"p{number}": partition,
-            f"o{number}": offset,
-            f"e{number}": offset + (window or 0),
-        }
-    for number, topic in enumerate(topics):
+    values: Values = {"window": window}
+    for number, (topic, first) in enumerate(topics.items()):
         ranges.append(
-            f"(_topic = {{u{number}:String}} AND _partition NOT IN {{k{number}:Array(UInt16)}} {_until('first', window)})"
+            f"(_topic = {{topic{number}:String}} AND _partition < length({{own{number}:Array(UInt64)}})"
+            f" AND _offset >= {{first{number}:UInt64}} AND _offset < {{last{number}:UInt64}}"
+            f" AND _offset >= {{own{number}:Array(UInt64)}}[_partition + 1]"
+            f" AND _offset < {{own{number}:Array(UInt64)}}[_partition + 1] + {{window:UInt64}})"
         )
-        values |= {f"u{number}": topic, f"k{number}": [partition for known, partition in after if known == topic]}
-    ranges.append(f"(_topic NOT IN {{topics:Array(String)}} {_until('first', window)})")
-    values |= {"topics": topics, "first": window or 0}
+        own = [first[partition] for partition in range(len(first))]
+        values |= {f"topic{number}": topic, f"own{number}": own}
+        values |= {f"first{number}": min(own), f"last{number}": max(own) + window}
     return f"({' OR '.join(ranges)})", values
-
-
-def _partition_is(number: int) -> str:
-    return f"_topic = {{t{number}:String}} AND _partition = {{p{number}:UInt16}}"
-
-
-def _until(name: str, window: int | None) -> str:
-    return "" if window is None else f"AND _offset <= {{{name}:UInt64}}"
 
 
 def _message(row: tuple[Any, ...]) -> Message:

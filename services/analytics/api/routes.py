@@ -101,12 +101,12 @@ class _Api:
     async def events(self, project_id: str, parameters: Parameters) -> Response:
         """There is always a cursor to go on with: at the end of the feed it waits for what comes next."""
         query = events_query(parameters)
-        heads = await self._reads.next_events(project_id, query.after, query.types, per_partition=query.limit + 1)
-        page = oldest_first(heads, query.limit)
+        heads = await self._reads.next_events(project_id, query.start, query.types, per_partition=query.limit + 1)
+        page = oldest_first(heads.entries, query.limit)
         loaded = await self._reads.events(project_id, page) if page else {}
         data = [raw(loaded[entry.event_id]) for entry in page if entry.event_id in loaded]
-        cursor = feed_cursor(advanced(query.after, page))
-        return json_response(list_view(data, has_more=len(heads) > len(page), next_cursor=cursor))
+        cursor = feed_cursor(advanced(query.start, heads, page))
+        return json_response(list_view(data, has_more=len(heads.entries) > len(page), next_cursor=cursor))
 
     async def attempts(self, project_id: str, endpoint_id: str, parameters: Parameters) -> Response:
         query = attempts_query(parameters, endpoint_id)

@@ -21,23 +21,40 @@ class FeedEntry:
     event_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The next events of each partition, and up to where each was looked through (the next offset to look at)."""
+
+    entries: Sequence[FeedEntry]
+    seen: Positions
+
+
 def oldest_first(entries: Sequence[FeedEntry], limit: int) -> list[FeedEntry]:
     """The first `limit` of `entries`: by offset inside a partition, by time (then partition) between their heads."""
     queues: dict[tuple[str, int], list[FeedEntry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.position.offset, reverse=True):
-        queues.setdefault((entry.position.topic, entry.position.partition), []).append(entry)
+        queues.setdefault(entry.position.place, []).append(entry)
     page: list[FeedEntry] = []
     while queues and len(page) < limit:
-        oldest = min(queues, key=lambda key: (queues[key][-1].event_time, key))
+        oldest = min(queues, key=lambda place: (queues[place][-1].event_time, place))
         page.append(queues[oldest].pop())
         if not queues[oldest]:
             del queues[oldest]
     return page
 
 
-def advanced(positions: Positions, page: Sequence[FeedEntry]) -> Positions:
-    """Where a client stands once it has `page`."""
+def advanced(positions: Positions, heads: Heads, page: Sequence[FeedEntry]) -> Positions:
+    """Where a client goes on once it has `page`.
+
+    A partition of which something was left goes on behind what was taken; any other behind all that was looked
+    through, so that a client of a small project does not look through the others' events again.
+    """
+    taken = {entry.position: entry.position.place for entry in page}
+    left = {entry.position.place for entry in heads.entries if entry.position not in taken}
     moved = dict(positions)
-    for entry in page:
-        moved[entry.position.topic, entry.position.partition] = entry.position.offset
+    for place, offset in heads.seen.items():
+        if place not in left:
+            moved[place] = max(offset, moved.get(place, 0))
+    for position, place in taken.items():
+        moved[place] = max(position.offset + 1, moved.get(place, 0))
     return moved

@@ -85,7 +85,7 @@ class MessagesQuery:
 class EventsQuery:
     types: frozenset[str]  # empty: all
     limit: int
-    after: Positions
+    start: Positions
 
 
 @dataclass(frozen=True, slots=True)

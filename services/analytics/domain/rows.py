@@ -36,6 +36,10 @@ class Position:
     partition: int
     offset: int
 
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.topic, self.partition
+
 
 @dataclass(frozen=True, slots=True)
 class EventRow:

@@ -109,7 +109,7 @@ def test_times_beyond_what_an_id_can_hold_are_bounds_not_errors() -> None:
 def test_types_of_the_feed() -> None:
     query = events_query([("types", "message.queued, suppression.added"), ("limit", "3")])
     assert query.types == {"message.queued", "suppression.added"}
-    assert (query.limit, dict(query.after)) == (3, {})
+    assert (query.limit, dict(query.start)) == (3, {})
     for types in ("message.read", "", "message.queued,"):
         with pytest.raises(InvalidQuery):
             events_query([("types", types)])
@@ -117,7 +117,7 @@ def test_types_of_the_feed() -> None:
 
 def test_the_feed_goes_on_behind_its_positions() -> None:
     positions = {("topic", 3): 17, ("topic", 11): 0}
-    assert events_query([("after", feed_cursor(positions))]).after == positions
+    assert events_query([("after", feed_cursor(positions))]).start == positions
 
 
 @given(PARAMETERS)
