@@ -6,7 +6,7 @@ RUN := PYTHONPATH=. $(BIN)
 GROUPS := ingest router sender webhooks analytics local development
 
 help: ## Show what there is to do
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Set up
 setup: $(VENV)/.ready ## Make .venv with everything in requirements/development.txt
@@ -62,10 +62,10 @@ endef
 PYTEST := $(BIN)/python -m pytest -q
 
 test: setup ## All of it, as CI does: check, then every layer of tests
-	$(call stage,check,120,$(MAKE) --no-print-directory check)
-	$(call stage,unit and contract,120,$(PYTEST) tests/unit tests/contract tests/architecture)
-	$(call stage,integration,360,$(PYTEST) --durations=10 tests/integration)
-	$(call stage,e2e,180,$(PYTEST) --durations=5 tests/e2e)
+	@$(call stage,check,120,$(MAKE) --no-print-directory check)
+	@$(call stage,unit and contract,120,$(PYTEST) tests/unit tests/contract tests/architecture)
+	@$(call stage,integration,360,$(PYTEST) --durations=10 tests/integration)
+	@$(call stage,e2e,180,$(PYTEST) --durations=5 tests/e2e)
 
 unit: setup ## Pure tests, contract and architecture
 	@$(PYTEST) tests/unit tests/contract tests/architecture
