@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 
 from deploy.local.down import down, reset
@@ -33,6 +34,9 @@ def main() -> int:
                 logs(layout)
     except CannotRunError as error:
         print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us is gone, as in `… | head`
         return 1
     except KeyboardInterrupt:
         return 130

@@ -35,6 +35,8 @@ def up(settings: StackSettings) -> None:
         layout.run_dir.mkdir(parents=True, exist_ok=True)
         with held(layout.starting, wait=True):
             _up(settings, layout)
+    except BrokenPipeError:
+        raise  # our reader went away: that is no fault of the folder
     except OSError as error:
         raise unusable(layout.run_dir, error) from error
 
