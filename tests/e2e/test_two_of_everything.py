@@ -1,0 +1,83 @@
+"""500 mails through two replicas of everything, while a router and a sender die (R1, R22 to R24; invariants I1, I2, I5).
+
+Counted on three sides by the oracle: what clients were told, what the SMTP server took, what the event topic says.
+"""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import orjson
+
+from schemas.mail import TERMINAL
+from schemas.topics import TOPICS
+from tests.kit.oracle import Evidence, by_message, judge
+from tests.kit.smtp_server import At, Fault, SmtpServer, smtp_server
+from tests.kit.stack import Stack, until
+
+MAILS = 500
+AT_ONCE = 25  # requests under way
+KILL_AFTER = 200  # accepted mails
+
+
+def slow_reply(at: At, recipient: str) -> Fault | None:
+    """A server that takes its time before the 250, so that mail is in flight whenever something dies."""
+    del recipient
+    return Fault(delay=0.2) if at == "reply" else None
+
+
+async def send_all(stack: Stack, accepted: set[str], enough: asyncio.Event) -> None:
+    async def one(number: int) -> None:
+        async with slots:
+            answer = await stack.send(f"user{number}@d{number % 7}.example", ingest=number % 2)
+            accepted.add(answer["message_id"])
+            if len(accepted) >= KILL_AFTER:
+                enough.set()
+
+    slots = asyncio.Semaphore(AT_ONCE)
+    await asyncio.gather(*(one(number) for number in range(MAILS)))
+
+
+async def finished(stack: Stack) -> set[str]:
+    """Ids whose last event is final."""
+    grouped = by_message(await stack.read_topic("message-events"))
+    last = {key: max(events, key=lambda event: event["sequence"]) for key, events in grouped.items()}
+    return {key for key, event in last.items() if event["data"]["status"] in TERMINAL}
+
+
+async def kill_with_mail_in_flight(stack: Stack, service: str, accepted: set[str], server: SmtpServer) -> None:
+    pid = stack.kill(service)
+    taken = {mail.message_id for mail in server.mails}
+    assert accepted - taken, f"nothing was in flight when {service} {pid} died: the drill proves nothing"
+
+
+async def test_nothing_is_lost_or_silently_doubled(tmp_path: Path) -> None:
+    knobs = {"REPLICAS": "ingest=2 router=2 sender=2 webhooks=2", "RETRY_SCHEDULE": "1s,1s,2s,2s,3s"}
+    async with smtp_server(slow_reply) as server:
+        knobs["UPSTREAM"] = f"127.0.0.1:{server.port}"
+        async with Stack(tmp_path / "run", port_base=22000, knobs=knobs) as stack:
+            accepted: set[str] = set()
+            enough = asyncio.Event()
+            sending = asyncio.create_task(send_all(stack, accepted, enough))
+            await asyncio.wait_for(enough.wait(), 60)
+            await kill_with_mail_in_flight(stack, "router", accepted, server)
+            await kill_with_mail_in_flight(stack, "sender", accepted, server)
+            await sending
+            assert len(accepted) == MAILS
+
+            async def all_over() -> bool | None:
+                return True if await finished(stack) >= accepted else None
+
+            await until(all_over, within=120, every=1)
+            events = by_message(await stack.read_topic("message-events"))
+            copies = Counter(mail.message_id for mail in server.mails)
+            assert judge(Evidence(accepted, events, copies)) == []
+            await _every_record_has_a_producer_that_the_contract_names(stack)
+
+
+async def _every_record_has_a_producer_that_the_contract_names(stack: Stack) -> None:
+    for entry, topic in TOPICS.items():
+        for value in await stack.read_topic(entry):
+            if value is not None:
+                source = orjson.loads(value)["source"].removeprefix("/sendarix/")
+                assert source in topic.producers, f"{source} wrote to {topic.name}"
