@@ -136,6 +136,13 @@ class TrackedConsumer:
             del held.work[work.record.offset]
             self._finish(held, work.record.offset)
 
+    def leave(self, work: Work) -> None:
+        """It is not done, and will not be done here, since we are to stop: `stop` need not wait for it."""
+        held = self._held.get(TopicPartition(work.record.topic, work.record.partition))
+        if held is not None and held.work.get(work.record.offset) is work:
+            del held.work[work.record.offset]
+            self._in_flight[work.record.topic] -= 1
+
     def holds(self, topic: str, partition: int) -> bool:
         """Whether this process may begin something for that partition now: assigned, and the lease is valid."""
         held = self._held.get(TopicPartition(topic, partition))
