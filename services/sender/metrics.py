@@ -4,9 +4,14 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _STEPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
 
-ATTEMPTS = Counter("sender_attempts", "Attempts that ended, by outcome and the phase they ended in.", ["outcome", "phase"])
+ATTEMPTS = Counter(
+    "sender_attempts", "Attempts that ended, by outcome and the phase they ended in.", ["outcome", "phase"]
+)
 STEP_SECONDS = Histogram(
-    "sender_step_seconds", "Duration of each step of an attempt: wait, claim, smtp, record, report.", ["step"], buckets=_STEPS
+    "sender_step_seconds",
+    "Duration of each step of an attempt: wait, claim, smtp, record, report.",
+    ["step"],
+    buckets=_STEPS,
 )
 POSTPONED = Counter("sender_postponed_deliveries", "Deliveries handed back without using an attempt.", ["reason"])
 REFUSED = Counter("sender_refused_deliveries", "Deliveries stopped because their recipient is suppressed.")
@@ -15,6 +20,11 @@ RETOLD = Counter("sender_retold_attempts", "Attempts of an earlier owner whose e
 IN_FLIGHT = Gauge("sender_deliveries_in_flight", "Deliveries being worked on, waiting ones included.")
 WAITING = Gauge("sender_waiting_deliveries", "Deliveries that wait for a connection.", ["path"])
 CONNECTIONS_OPENED = Counter("sender_connections_opened", "SMTP connections set up.", ["path"])
-CONNECTIONS_REUSED = Counter("sender_connections_reused", "Transactions on a connection that had carried one before.", ["path"])
-CONNECTIONS_FAILED = Counter("sender_connections_failed", "SMTP connections that could not be set up.", ["path", "phase"])
+CONNECTIONS_REUSED = Counter(
+    "sender_connections_reused", "Transactions on a connection that had carried one before.", ["path"]
+)
+CONNECTIONS_FAILED = Counter(
+    "sender_connections_failed", "SMTP connections that could not be set up.", ["path", "phase"]
+)
 JOURNAL_REREADS = Counter("sender_journal_rereads", "Times a journal partition was read again from an earlier time.")
+JOURNAL_MALFORMED = Counter("sender_journal_malformed_records", "Journal records that can not be read; passed over.")

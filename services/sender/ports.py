@@ -11,8 +11,8 @@ from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
+from services.sender.domain.reports import Hop, Path
 
-Path = Literal["upstream", "sandbox"]
 # Why a begun attempt stopped before a byte of the body was written.
 Stop = Literal["lease", "stale", "suppressed", "deadline"]
 
@@ -24,16 +24,6 @@ class Tenure:
     topic: str
     partition: int
     over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """Where an attempt went, as far as it got."""
-
-    source_address: str | None = None
-    mx_host: str | None = None
-    mx_address: str | None = None
-    tls: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,39 +53,44 @@ class Carrier(Protocol):
         ...
 
 
+class NoRoom(Exception):
+    """No slot came free in time."""
+
+
 class Slots(Protocol):
     """Room for a transaction: bounded per path, shared out among destinations, the higher priority first."""
 
     def slot(
         self, path: Path, destination: str, priority: Priority, *, within: float
     ) -> AbstractAsyncContextManager[None]:
-        """Raises TimeoutError where there was no room within `within` seconds."""
+        """Raises NoRoom where none came free within `within` seconds."""
         ...
 
 
 class Journal(Protocol):
-    """The attempt-journal, as far as it is read."""
+    """The attempt-journal."""
 
-    async def history(self, delivery: Delivery, partition: int) -> History:
-        """What the log says of this attempt, read to its present end where that matters. Raises LogUnavailable."""
+    async def history(self, delivery: Delivery) -> History:
+        """What the log says of this attempt, as far as it is read. Raises LogUnavailable."""
         ...
 
-    async def claim(self, started: AttemptStarted, partition: int) -> AttemptStarted:
+    async def claim(self, started: AttemptStarted, project_id: str) -> AttemptStarted:
         """Append, read back: the claim that holds the attempt, ours or another's. Raises LogUnavailable."""
         ...
 
-    async def record(self, recorded: AttemptRecorded, partition: int, *, read_back: bool = False) -> None:
+    async def record(self, recorded: AttemptRecorded, project_id: str, *, read_back: bool = False) -> None:
         """Append what became of it. Raises LogUnavailable."""
         ...
 
-    def settled(self, delivery: Delivery, partition: int) -> None:
-        """It is in the log that the router reads: memory of it may go."""
+    def given_back(self, delivery: Delivery) -> bool:
+        """Whether this dispatch, or a higher one, is recorded as not sent, as far as it is read."""
+        ...
 
 
 class Inputs(Protocol):
     """The router's inbox."""
 
-    async def report(self, report: AttemptInput, delivery: Delivery) -> None:
+    async def report(self, report: AttemptInput, project_id: str) -> None:
         """Append, under an id that is the same at each repetition. Raises LogUnavailable."""
         ...
 

@@ -177,10 +177,8 @@ class _Conversation:
                 lines = ["sink.test", *offered]
                 said = "".join(f"250-{text}\r\n" for text in lines[:-1]) + f"250 {lines[-1]}"
                 await self._act("ehlo", said.encode())
-            case "STARTTLS" if self._server.tls is not None:
-                if await self._act("starttls", b"220 Go ahead"):
-                    await self._writer.start_tls(self._server.tls)
-                    self._encrypted = True
+            case "STARTTLS":
+                await self._start_tls()
             case "MAIL":
                 self._sender = command.partition("<")[2].partition(">")[0]
                 await self._act("mail")
@@ -188,8 +186,7 @@ class _Conversation:
                 self._recipient = command.partition("<")[2].rpartition(">")[0]
                 await self._act("rcpt")
             case "DATA":
-                if await self._act("data"):
-                    await self._take()
+                await self._data()
             case "RSET":
                 await self._act("rset")
             case "QUIT":
@@ -199,7 +196,16 @@ class _Conversation:
                 await self._say(b"502 5.5.2 What?\r\n")
         return True
 
-    async def _take(self) -> None:
+    async def _start_tls(self) -> None:
+        if self._server.tls is None:
+            await self._say(b"502 5.5.2 Not offered\r\n")
+        elif await self._act("starttls", b"220 Go ahead"):
+            await self._writer.start_tls(self._server.tls)
+            self._encrypted = True
+
+    async def _data(self) -> None:
+        if not await self._act("data"):
+            return
         fault = self._server.script("body", self._recipient)
         if fault is not None:
             await self._server.note("body")

@@ -16,7 +16,8 @@ from services.sender.adapters.smtp_setup import SetUp, SetUpFailed
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome, classify, garbled, lost, refused_by_us
 from services.sender.domain.replies import Garbled, Reply
-from services.sender.ports import Carried, Gate, Hop, Path, Stop
+from services.sender.domain.reports import Path
+from services.sender.ports import Carried, Gate, Stop
 
 # Seconds per phase at most (RFC 5321, 4.5.3.2); the attempt's deadline ends each of them before, as a rule.
 _PATIENCE: Mapping[Phase, float] = {"mail": 300, "rcpt": 300, "data": 120, "body": 180}
@@ -170,15 +171,8 @@ class _Transaction:
             self._session.abort()
 
     async def _converse(self) -> Outcome | Stop:
-        session = self._session
-        reply = await self._ask("mail", f"MAIL FROM:<{self._mail.envelope_from}>{self._parameters()}")
-        if not 200 <= reply.code < 300:
-            if reply.code == 421:
-                self._excuse_kept_connection()
-            return self._refused(reply)
-        reply = await self._ask("rcpt", f"RCPT TO:<{self._mail.recipient}>")
-        if not 200 <= reply.code < 300:
-            return self._refused(reply)
+        if (ended := await self._envelope()) is not None:
+            return ended
         await self._gate.settle()
         # From the verdict to the command nothing else runs: what was true then is true when DATA is written.
         if (stop := self._gate.before_data()) is not None:
@@ -187,14 +181,27 @@ class _Transaction:
         reply = await self._ask("data", "DATA")
         if reply.code != 354:
             return self._refused(reply)
+        return await self._content()
+
+    async def _envelope(self) -> Outcome | None:
+        """None: the server takes mail from this sender for this recipient (251 and 252 say so, too)."""
+        reply = await self._ask("mail", f"MAIL FROM:<{self._mail.envelope_from}>{self._parameters()}")
+        if 200 <= reply.code < 300:
+            reply = await self._ask("rcpt", f"RCPT TO:<{self._mail.recipient}>")
+        elif reply.code == 421:
+            self._excuse_kept_connection()
+        return None if 200 <= reply.code < 300 else self._refused(reply)
+
+    async def _content(self) -> Outcome | Stop:
+        """After the 354 there is no way back but the end of the connection."""
         self._phase, self._tidy = "body", "abort"
         if (stop := self._gate.before_body()) is not None:
             return stop
-        early = await session.body(self._mail.data, self._deadline("body"))
+        early = await self._session.body(self._mail.data, self._deadline("body"))
         if early is not None:
             return classify("body", early)
         self._phase = "reply"
-        reply = await session.reply(self._loop.time() + self._reply_timeout)
+        reply = await self._session.reply(self._loop.time() + self._reply_timeout)
         outcome = classify("reply", reply)
         self._tidy = "abort" if reply.code in {421, 503} or outcome.outcome == "unknown" else "nothing"
         return outcome
@@ -222,11 +229,11 @@ class _Transaction:
             return refused_by_us(553, "5.6.7", "the server does not take addresses beyond ASCII")
         limit = extensions.get("size", "").strip()
         if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(self._mail.data):
-            return refused_by_us(552, "5.3.4", f"the server takes {int(limit)} octets, the mail has {len(self._mail.data)}")
+            return refused_by_us(
+                552, "5.3.4", f"the server takes {int(limit)} octets, the mail has {len(self._mail.data)}"
+            )
         return None
 
     def _parameters(self) -> str:
         size = f" SIZE={len(self._mail.data)}" if "size" in self._session.greeted.extensions else ""
         return size + (" SMTPUTF8" if self._mail.smtputf8 else "")
-
-

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.sender.domain.replies import Garbled, Reply, ReplyReader
-from services.sender.ports import Hop
+from services.sender.domain.reports import Hop
 
 _CHUNK = 64 * 1024  # of a body between two looks at the peer's pace
 _LOOK_EVERY = 0.005  # seconds, while the peer is slower than we are

@@ -24,7 +24,7 @@ from schemas.mail import Phase
 from services.sender.adapters.smtp_session import Greeted, SmtpSession
 from services.sender.domain.outcome import Outcome, classify, garbled, lost
 from services.sender.domain.replies import Reply, visible
-from services.sender.ports import Hop
+from services.sender.domain.reports import Hop
 
 Tls = Literal["opportunistic", "required"]
 
@@ -171,7 +171,7 @@ class _Attempt:
 
 
 def _of_reply(phase: Phase, error: SMTPResponseException) -> Outcome:
-    """aiosmtplib gives a reply's text without its codes, and -1 for what was no reply."""
+    """Aiosmtplib gives a reply's text without its codes, and -1 for what was no reply."""
     text = error.message or ""
     if not 200 <= error.code <= 599:
         return garbled(phase, visible(text.encode("utf-8", "surrogateescape")))

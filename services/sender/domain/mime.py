@@ -72,7 +72,7 @@ def _body(delivery: Delivery) -> bytes:
 
 def _boundary(message_id: str, text: str, html: str) -> str:
     """The same for the same mail. `=_` can stand in no quoted-printable or base64 body, so it occurs in neither part."""
-    digest = sha256("\x1f".join((message_id, text, html)).encode("utf-8", "replace")).hexdigest()
+    digest = sha256(f"{message_id}\x1f{text}\x1f{html}".encode("utf-8", "replace")).hexdigest()
     return f"=_{digest[:32]}"
 
 

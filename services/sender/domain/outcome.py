@@ -59,10 +59,20 @@ RULES: tuple[Rule, ...] = (
     # Greeting, EHLO, STARTTLS, AUTH: about us and the server, never about the recipient.
     Rule("turned_away", _SET_UP, "5", "temporary", "transient"),
     # Some say "too fast" with a permanent code (Gmail 550 5.2.1, Exchange 5.2.121): the mailbox is fine.
-    Rule("too_fast", _RCPT, "5", "temporary", "transient", enhanced=r"5\.2\.1(21|22)?$", text=r".*(\brate\b|too (fast|quick))"),
+    Rule(
+        "too_fast",
+        _RCPT,
+        "5",
+        "temporary",
+        "transient",
+        enhanced=r"5\.2\.1(21|22)?$",
+        text=r".*(\brate\b|too (fast|quick))",
+    ),
     # Proof about the recipient. 5.1.7 and 5.1.8 are about the sender's address.
     Rule("unknown_recipient", _RCPT, "5", "permanent", "invalid_recipient", enhanced=r"5\.1\.([12369]|10)$"),
-    Rule("bad_recipient", _RCPT, "55[013]", "permanent", "invalid_recipient", enhanced=r"(5\.1\.(?![78]$)\d+|5\.2\.1)$"),
+    Rule(
+        "bad_recipient", _RCPT, "55[013]", "permanent", "invalid_recipient", enhanced=r"(5\.1\.(?![78]$)\d+|5\.2\.1)$"
+    ),
     Rule("no_such_recipient", _RCPT, "55[013]", "permanent", "invalid_recipient", enhanced="$"),
     Rule("rejected", PERMANENT_PHASES, "5", "permanent", "rejected"),
 )

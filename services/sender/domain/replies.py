@@ -84,7 +84,7 @@ class ReplyReader:
 
 
 def visible(raw: bytes) -> str:
-    """A server's words fit for an event and a log line: control characters as `\\xNN`, at most KEPT_LIMIT octets."""
+    r"""A server's words fit for an event and a log line: control characters as `\xNN`, at most KEPT_LIMIT octets."""
     text = raw[: KEPT_LIMIT * 2].decode("utf-8", "backslashreplace")
     shown = _INVISIBLE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return shown.encode()[:KEPT_LIMIT].decode("utf-8", "ignore")

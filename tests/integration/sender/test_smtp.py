@@ -188,10 +188,10 @@ async def test_odd_replies(at: At, said: str, expected: tuple[str, str]) -> None
         assert server.connections == (1 if expected[0] == "delivered" else 2)
 
 
-async def test_an_endless_reply_is_cut(at: At = "rcpt") -> None:
+async def test_an_endless_reply_is_cut() -> None:
     """D49."""
     endless = Fault(say=b"250-" + b"x" * 100_000)
-    async with smtp_server(script_of({at: endless})) as server, connected(server) as carrier:
+    async with smtp_server(script_of({"rcpt": endless})) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
     assert (outcome.outcome, outcome.category) == ("temporary", "protocol_error")
     assert outcome.reply is not None
@@ -357,9 +357,7 @@ async def test_required_tls_defers_where_it_can_not_be_had(certificate: tuple[Pa
 
 
 @pytest.mark.parametrize("fault", [says("454 4.7.0 TLS not available"), says("220 Go", close=True)])
-async def test_opportunistic_tls_that_fails_goes_on_in_the_clear(
-    certificate: tuple[Path, Path], fault: Fault
-) -> None:
+async def test_opportunistic_tls_that_fails_goes_on_in_the_clear(certificate: tuple[Path, Path], fault: Fault) -> None:
     script = script_of({"starttls": fault})
     async with smtp_server(script, tls=server_context(certificate)) as server, connected(server) as carrier:
         carried = await send(carrier)
@@ -388,7 +386,9 @@ async def test_aiosmtpd_gets_every_byte(certificate: tuple[Path, Path]) -> None:
     context = server_context(certificate)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
-        lambda: SMTP(keeper, hostname="localhost", tls_context=context, require_starttls=True, loop=loop), "127.0.0.1", 0
+        lambda: SMTP(keeper, hostname="localhost", tls_context=context, require_starttls=True, loop=loop),
+        "127.0.0.1",
+        0,
     )
     body = b"X-Long: " + b"l" * 980 + b"\r\n\r\n.\r\n..\r\n...a\r\n" + b"y" * 996 + b"\r\n.\r\nend\r\n"
     async with listener:

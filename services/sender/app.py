@@ -1,0 +1,130 @@
+"""Puts the sender together: the only file that knows both handlers and adapters."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from chassis.clock import SystemClock
+from chassis.failures import LOG_BACK_OFF, DeadLetters, Done, attempt
+from chassis.http import HttpServer, create_app
+from chassis.ids import new_id
+from chassis.log import Incoming, Log
+from chassis.offset_tracker import TrackedConsumer
+from chassis.service import Crash, Part
+from chassis.table import Tables
+from chassis.tail import Tail
+from schemas.mail import Lane
+from schemas.tables import Suppression
+from schemas.topics import TOPICS, deliveries
+from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
+from services.sender.adapters.journal import AttemptJournal
+from services.sender.adapters.slots import PathSlots
+from services.sender.adapters.smtp import Limits, SmtpCarrier
+from services.sender.adapters.smtp_setup import Server, SetUp
+from services.sender.adapters.suppressions import SuppressionIndex
+from services.sender.handlers.attempts import Attempts, Timing
+from services.sender.handlers.intake import Intake
+from services.sender.settings import SenderSettings
+
+LANES: tuple[Lane, ...] = ("express", "standard")
+_TABLES_LATE = 2.0  # seconds: nothing starts while the suppression list is older than the lease
+_COMMIT_AND_LEAVE = 4.0  # seconds of the drain time that are kept for the consumer's last commit, and for closing
+
+
+class Sender:
+    """The running service (`chassis.service.Service`)."""
+
+    def __init__(self, settings: SenderSettings) -> None:
+        self.crash = Crash()
+        clock = SystemClock()
+        kafka, group, client_id = settings.kafka, f"sender.{settings.pool}", f"sender-{settings.instance}"
+        self._log = log = Log(kafka, client_id=client_id)
+        self._tail = tail = Tail(kafka, client_id=client_id, crash=self.crash)
+        self._tables = tables = Tables(kafka, log, clock, client_id=client_id, crash=self.crash)
+        self._topics = {topic.name: topic for topic in (deliveries(settings.pool, lane) for lane in LANES)}
+        self._dead_letters = DeadLetters(log, group=group)
+        self._consumer = TrackedConsumer(
+            kafka,
+            log,
+            clock,
+            self._dead_letters,
+            group=group,
+            topics=list(self._topics.values()),
+            restore=lambda topic, partition, first: self._intake.restore(topic, partition, first),  # noqa: PLW0108 - made below
+            begin=lambda work: self._intake.begin(work),  # noqa: PLW0108 - made below
+            revoked=lambda places: self._intake.revoked(places),  # noqa: PLW0108 - made below
+            max_in_flight=settings.max_in_flight,
+            crash=self.crash,
+        )
+        journal, carrier = AttemptJournal(log, tail, clock), carrier_of(settings)
+        attempts = Attempts(
+            owner=new_id(f"snd_{settings.instance}", clock.now_ms()),
+            timing=timing_of(settings),
+            clock=clock,
+            broker_clock=log,
+            journal=journal,
+            inputs=LoggedInputs(log),
+            suppressed=SuppressionIndex(tables, tables.table(TOPICS["suppressions"], Suppression)),
+            slots=PathSlots(settings.connections),
+            carrier=carrier,
+            rights=self._consumer,
+        )
+        drain_within = max(0.0, settings.drain_timeout.total_seconds() - _COMMIT_AND_LEAVE)
+        self._intake = Intake(attempts, self._consumer, journal, self._bury, log, self.crash, drain_within=drain_within)
+        http = HttpServer(create_app("Sendarix sender", self.missing), settings.host, settings.port)
+        # Stopped in reverse: the intake lets begun attempts end while all that they need still runs.
+        self.parts: Sequence[Part] = (http, log, tail, tables, carrier, self._consumer, self._intake)
+
+    def missing(self) -> list[str]:
+        """What must be there before this process may be called ready."""
+        missing = [] if self._log.reachable else ["kafka: not reachable"]
+        if not self._tables.fresh_within(_TABLES_LATE):
+            missing.append("suppressions: not up to date")
+        return missing + self._consumer.ready()
+
+    async def _bury(self, record: Incoming, reason: str) -> None:
+        while True:
+            work = self._dead_letters.bury(self._topics[record.topic], record, reason, within=APPEND_WITHIN)
+            if isinstance(await attempt(work), Done):
+                return
+            await asyncio.sleep(LOG_BACK_OFF)
+
+
+def timing_of(settings: SenderSettings) -> Timing:
+    return Timing(
+        deadline_ms=_ms(settings.attempt_deadline),
+        margin_ms=_ms(settings.deadline_margin),
+        start_within=settings.start_within.total_seconds(),
+    )
+
+
+def carrier_of(settings: SenderSettings) -> SmtpCarrier:
+    """Both paths. The sandbox is ours: no login, and TLS where it offers it."""
+    password = settings.upstream_password
+    upstream = Server(
+        *_host_and_port(settings.upstream),
+        tls=settings.upstream_tls,
+        username=settings.upstream_username,
+        password=None if password is None else password.get_secret_value(),
+    )
+    limits = Limits(
+        reply_timeout=settings.reply_timeout.total_seconds(),
+        messages_per_connection=settings.messages_per_connection,
+        idle=settings.connection_idle.total_seconds(),
+    )
+    sandbox = Server(*_host_and_port(settings.sandbox))
+    name = settings.helo_name
+    return SmtpCarrier({"upstream": SetUp(upstream, name), "sandbox": SetUp(sandbox, name)}, limits)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _ms(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
+
+
+async def build(settings: SenderSettings) -> Sender:
+    return Sender(settings)

@@ -1,0 +1,291 @@
+"""The honest attempt (R23): claim it in the journal, SMTP, record its outcome, tell the router; each step acked first.
+
+What another began is never sent again; what began here is always reported, also after its partition is gone: the lease
+gates claims and DATA, never the truth. This module must never decide whether a mail is retried.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from chassis.clock import Clock
+from chassis.log import LogUnavailable, RecordTooLarge
+from chassis.telemetry import logger
+from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
+from schemas.inputs import AttemptInput
+from schemas.tables import Suppression
+from services.sender import metrics
+from services.sender.domain import reports
+from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
+from services.sender.domain.mime import Mail, UnsafeHeader, compose
+from services.sender.domain.outcome import Outcome, refused_by_us
+from services.sender.handlers.gate import FRESH_WITHIN, SendGate
+from services.sender.ports import (
+    BrokerClock,
+    Carried,
+    Carrier,
+    Inputs,
+    Journal,
+    NoRoom,
+    Rights,
+    Slots,
+    Suppressed,
+    Tenure,
+)
+
+_log = logger("attempts")
+
+_LOG_BACK_OFF = 0.5  # seconds between two tries of what must get into the log
+_LOOK_AGAIN = 0.1  # seconds between two looks at a lease that is not good at the moment
+_POSTPONED_FOR_MS = 1000  # what failed a check may go again almost at once
+_BUSY_FOR_MS = 30_000  # where there was no room for ten minutes there is none in a second
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """See settings.py for the reasons."""
+
+    deadline_ms: int  # from the claim to the final dot
+    margin_ms: int  # beyond another's deadline, before its attempt is given up
+    start_within: float  # seconds
+
+
+@dataclass(slots=True)
+class Job:
+    """One delivery at hand. `begun`: a claim may be in the log; from then on the job ends with a report, come what may."""
+
+    delivery: Delivery
+    project_id: str
+    landed_ms: int
+    tenure: Tenure
+    begun: bool = False
+
+
+class Attempts:
+    """Carries deliveries out. `owner` names this process and no other, not even the next one of the same replica."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        timing: Timing,
+        clock: Clock,
+        broker_clock: BrokerClock,
+        journal: Journal,
+        inputs: Inputs,
+        suppressed: Suppressed,
+        slots: Slots,
+        carrier: Carrier,
+        rights: Rights,
+    ) -> None:
+        self._owner = owner
+        self._timing = timing
+        self._clock = clock
+        self._broker_clock = broker_clock
+        self._journal = journal
+        self._inputs = inputs
+        self._suppressed = suppressed
+        self._slots = slots
+        self._carrier = carrier
+        self._rights = rights
+
+    async def carry_out(self, job: Job) -> bool:
+        """True when the delivery is settled; False where it is left to its partition's next owner.
+
+        May be cancelled as long as `job.begun` is not set: then nothing has happened that would not happen again.
+        """
+        if job.landed_ms > job.delivery.valid_until_ms:
+            metrics.VOID.inc()
+            return True
+        while not job.tenure.over:
+            step = await self._next_step(job)
+            match step:
+                case Send():
+                    if await self._send(job):
+                        return True
+                case Repeat(recorded=recorded):
+                    metrics.RETOLD.labels(recorded.outcome).inc()
+                    await self._tell(job, recorded)
+                    return True
+                case Await(until_ms=until_ms):
+                    await self._clock.sleep(max(0, until_ms - self._now_ms()) / 1000)
+                case GiveUp(claim=claim):
+                    await self._give_up(job, claim)
+                case _:
+                    assert_never(step)
+        return False
+
+    async def _next_step(self, job: Job) -> Step:
+        while True:
+            try:
+                history = await self._journal.history(job.delivery)
+            except LogUnavailable as error:
+                _log.warning("journal_unavailable", reason=str(error))
+                await self._clock.sleep(_LOG_BACK_OFF)
+            else:
+                now_ms, margin_ms = self._now_ms(), self._timing.margin_ms
+                return next_step(history, job.delivery.dispatch, now_ms=now_ms, margin_ms=margin_ms)
+
+    # --- nobody has begun ---
+
+    async def _send(self, job: Job) -> bool:
+        """Whether it is settled; False: look at the journal again."""
+        delivery = job.delivery
+        if (found := await self._known_suppression(job)) is not None:
+            await self._refuse(job, found)
+            return True
+        try:
+            mail = compose(delivery)
+        except UnsafeHeader as error:
+            await self._tell_unwritable(job, error)
+            return True
+        began = self._clock.monotonic()
+        path, within = reports.path_of(delivery), self._timing.start_within
+        try:
+            async with self._slots.slot(path, delivery.destination, delivery.priority, within=within):
+                self._observe("wait", began)
+                transaction = await self._transact(job, mail)
+        except NoRoom:
+            _log.warning("delivery_postponed", message_id=delivery.message_id, destination=delivery.destination)
+            metrics.POSTPONED.labels("no_room").inc()
+            await self._postpone(job, _BUSY_FOR_MS)
+            return True
+        if transaction is None:
+            return False
+        await self._settle(job, *transaction)
+        return True
+
+    async def _known_suppression(self, job: Job) -> Suppression | None:
+        """Of a table that is fresh now, however long that takes."""
+        while not self._suppressed.fresh():
+            await self._suppressed.wait_fresh(FRESH_WITHIN)
+        return self._suppressed.find(job.project_id, job.delivery.recipient)
+
+    async def _transact(self, job: Job, mail: Mail) -> tuple[Carried, int] | None:
+        """Steps 1 and 2: how it ended, and when it started (ms). None where another holds the attempt."""
+        while not self._may_begin(job):
+            await self._clock.sleep(_LOOK_AGAIN)
+        # 1 the claim
+        began = self._clock.monotonic()
+        claim = await self._claim(job)
+        self._observe("claim", began)
+        if claim is None:
+            return Carried("lease"), self._now_ms()
+        if (claim.owner, claim.dispatch) != (self._owner, job.delivery.dispatch):
+            job.begun = False
+            return None
+        if self._journal.given_back(job.delivery):  # by another, while we claimed it
+            return Carried("lease"), claim.started_at_ms
+        # 2 SMTP
+        began = self._clock.monotonic()
+        dot_by = began + (claim.deadline_ms - self._now_ms()) / 1000
+        gate = SendGate(
+            may_begin=lambda: self._may_begin(job),
+            suppressed=self._suppressed,
+            project_id=job.project_id,
+            recipient=job.delivery.recipient,
+            deadline_is_over=lambda: self._now_ms() >= claim.deadline_ms,
+        )
+        carried = await self._carrier.carry(reports.path_of(job.delivery), mail, gate, dot_by=dot_by)
+        self._observe("smtp", began)
+        return carried, claim.started_at_ms
+
+    async def _claim(self, job: Job) -> AttemptStarted | None:
+        """Who holds the attempt. None: perhaps we do, but the log did not say so while we had the right to begin."""
+        job.begun = True
+        while True:
+            now_ms = self._now_ms()
+            started = AttemptStarted(
+                message_id=job.delivery.message_id,
+                attempt=job.delivery.attempt,
+                dispatch=job.delivery.dispatch,
+                owner=self._owner,
+                started_at_ms=now_ms,
+                deadline_ms=now_ms + self._timing.deadline_ms,
+                valid_until_ms=self._rights.lease_ends_ms(),
+            )
+            try:
+                return await self._journal.claim(started, job.project_id)
+            except LogUnavailable as error:  # it may be there, or land yet: ask again; of ours the first one counts
+                _log.warning("claim_unconfirmed", message_id=job.delivery.message_id, reason=str(error))
+                await self._clock.sleep(_LOG_BACK_OFF)
+            if not self._may_begin(job):
+                return None
+
+    async def _settle(self, job: Job, carried: Carried, started_at_ms: int) -> None:
+        """Steps 3 and 4: they succeed, however long it takes."""
+        ended, delivery, owner = carried.ended, job.delivery, self._owner
+        if isinstance(ended, Outcome):
+            metrics.ATTEMPTS.labels(ended.outcome, ended.phase).inc()
+            now_ms = self._now_ms()
+            record = reports.recorded(delivery, owner, ended, carried.hop, started_at_ms=started_at_ms, now_ms=now_ms)
+        else:
+            metrics.POSTPONED.labels(ended).inc()
+            _log.info("attempt_stopped", message_id=delivery.message_id, reason=ended)
+            record = reports.not_sent(delivery, owner)
+        # 3 the outcome
+        began = self._clock.monotonic()
+        await self._until_logged(lambda: self._journal.record(record, job.project_id))
+        self._observe("record", began)
+        # 4 the router
+        await self._tell(job, record)
+
+    # --- another has begun ---
+
+    async def _give_up(self, job: Job, claim: AttemptStarted) -> None:
+        """Its owner can't send any more, and has said nothing: unknown. Whether that came first, the journal tells."""
+        _log.warning("attempt_given_up", message_id=claim.message_id, attempt=claim.attempt, owner=claim.owner)
+        record = reports.given_up(claim, job.delivery, now_ms=self._now_ms())
+        await self._until_logged(lambda: self._journal.record(record, job.project_id, read_back=True))
+
+    # --- telling the router ---
+
+    async def _tell(self, job: Job, record: AttemptRecorded) -> None:
+        """Of a dispatch that was given back it is told why: the recipient is suppressed, or it is merely postponed."""
+        if record.outcome != "not_sent":
+            await self._report(job, reports.ended(job.delivery, record))
+        elif (found := self._suppressed.find(job.project_id, job.delivery.recipient)) is not None:
+            await self._refuse(job, found)
+        else:
+            await self._postpone(job, _POSTPONED_FOR_MS)
+
+    async def _tell_unwritable(self, job: Job, error: UnsafeHeader) -> None:
+        """Nothing of it was or will be sent, so it needs no claim."""
+        _log.error("mail_can_not_be_written", message_id=job.delivery.message_id, reason=str(error))
+        now_ms, ended = self._now_ms(), refused_by_us(554, "5.6.0", "the mail can not be written")
+        record = reports.recorded(job.delivery, self._owner, ended, reports.Hop(), started_at_ms=now_ms, now_ms=now_ms)
+        await self._tell(job, record)
+
+    async def _refuse(self, job: Job, found: Suppression) -> None:
+        metrics.REFUSED.inc()
+        await self._report(job, reports.refused(job.delivery, found))
+
+    async def _postpone(self, job: Job, for_ms: int) -> None:
+        await self._report(job, reports.postponed(job.delivery, self._now_ms() + for_ms))
+
+    async def _report(self, job: Job, report: AttemptInput) -> None:
+        began = self._clock.monotonic()
+        await self._until_logged(lambda: self._inputs.report(report, job.project_id))
+        self._observe("report", began)
+
+    # --- what they all need ---
+
+    async def _until_logged(self, append: Callable[[], Awaitable[None]]) -> None:
+        """Again and again, under the same id. A record that its topic does not take is a bug, and stops the service."""
+        while True:
+            try:
+                return await append()
+            except RecordTooLarge:
+                raise
+            except LogUnavailable as error:
+                _log.warning("append_unconfirmed", reason=str(error))
+            await self._clock.sleep(_LOG_BACK_OFF)
+
+    def _may_begin(self, job: Job) -> bool:
+        return not job.tenure.over and self._rights.holds(job.tenure.topic, job.tenure.partition)
+
+    def _now_ms(self) -> int:
+        return self._broker_clock.broker_now_ms()
+
+    def _observe(self, step: str, began: float) -> None:
+        metrics.STEP_SECONDS.labels(step).observe(self._clock.monotonic() - began)

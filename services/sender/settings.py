@@ -1,0 +1,66 @@
+"""What the sender is told by its environment (`SENDER_*`, `KAFKA_*`)."""
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from chassis.settings import ServiceSettings
+from schemas.topics import TOPICS, Duration
+
+
+def _host_and_port(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("expected host:port")
+    return text
+
+
+HostPort = Annotated[str, AfterValidator(_host_and_port)]
+
+
+class SenderSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="SENDER_", extra="ignore")
+
+    port: int = 8083
+    # The smarthost that live mail goes to, and the mailbox that test keys' mail goes to, always.
+    upstream: HostPort
+    sandbox: HostPort
+    # opportunistic: encrypt where offered, with any certificate; required: encrypted and verified, or not at all.
+    upstream_tls: Literal["opportunistic", "required"] = "opportunistic"
+    upstream_username: str | None = None
+    upstream_password: SecretStr | None = None
+    # What we call ourselves in EHLO; the machine's own name would cost a slow look-up, and often is no name at all.
+    helo_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,255}$")] = "localhost"
+    # A pool is a topic and a consumer group.
+    pool: str = "main"
+    # From the claim to the final dot: RFC 5321 would wait longer, but until then nobody can say what became of the mail.
+    attempt_deadline: Duration = timedelta(seconds=60)
+    # For the answer to the dot: giving up earlier makes mails unknown that were delivered (RFC 5321, 4.5.3.2.6).
+    reply_timeout: Duration = timedelta(minutes=10)
+    # Between another's deadline and calling its attempt unknown: clocks, and a write that was just under way.
+    deadline_margin: Duration = timedelta(seconds=5)
+    # Connections per path at once (reference: 20 to a smarthost); one destination gets at most half of them.
+    connections: Annotated[int, Field(ge=1)] = 20
+    messages_per_connection: Annotated[int, Field(ge=1)] = 100
+    # Servers end idle sessions after a minute or more; we leave before.
+    connection_idle: Duration = timedelta(seconds=30)
+    # Deliveries at hand per lane, most of them waiting for a connection: more would only wait here instead of in the log.
+    max_in_flight: Annotated[int, Field(ge=1)] = 400
+    # What finds no connection for so long goes back to the router, which knows what else there is to do.
+    start_within: Duration = timedelta(minutes=10)
+
+    @field_validator("pool")
+    @classmethod
+    def _has_topics(cls, pool: str) -> str:
+        for lane in ("express", "standard"):
+            if f"deliveries.{pool}.{lane}" not in TOPICS:
+                raise ValueError(f"topics.yaml has no deliveries.{pool}.{lane}")
+        return pool
+
+    @model_validator(mode="after")
+    def _password_with_name(self) -> Self:
+        if (self.upstream_username is None) != (self.upstream_password is None):
+            raise ValueError("upstream_username and upstream_password go together")
+        return self
