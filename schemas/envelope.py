@@ -6,6 +6,7 @@ Readers are open (unknown fields are ignored), so a producer may ship before its
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import orjson
@@ -110,8 +111,12 @@ def by_type(*payloads: type[P]) -> Mapping[str, type[P]]:
 
 def to_timestamp(ms: int) -> str:
     """Unix milliseconds as RFC 3339 UTC with milliseconds."""
-    moment = datetime.fromtimestamp(ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    return f"{_to_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)  # records of one moment share their second, and its formatting is the slow part
+def _to_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def to_ms(timestamp: str) -> int:
