@@ -138,7 +138,7 @@ def _app(
     ids = _message_ids(settings)
 
     freshness = TableFreshness(tables, within=_FRESH_WITHIN)
-    admission = Admission(freshness, KeyIndex(keys), MemoryRateLimits(), replicas=settings.replicas)
+    admission = Admission(freshness, KeyIndex(keys), MemoryRateLimits(clock), replicas=settings.replicas)
     submissions = LogSubmissions(log, clock, first_turn=randbits(16))
     accept = AcceptMessage(clock, ids, SenderDirectory(projects, domains), submissions, idempotency)
     endpoints = ManageEndpoints(

@@ -7,7 +7,7 @@ from prometheus_client import Counter
 from chassis.claims import ClaimOf, Claims, CloseOf, Winner
 from chassis.clock import Clock
 from chassis.ids import derived_id
-from chassis.log import Incoming, Log, LogUnavailable, outgoing
+from chassis.log import Incoming, Log, LogUnavailable, Outgoing, outgoing
 from chassis.tail import Tail
 from chassis.telemetry import logger
 from schemas.envelope import MalformedRecord, Payload, decode, seal
@@ -15,6 +15,7 @@ from schemas.idempotency import IDEMPOTENCY, Claim, Done
 from schemas.topics import TOPICS
 from services.ingest.ports import Claimed
 
+_DONE_TOGETHER = 0.005  # seconds: those who wait for it wait for half a second
 _DONE_WITHIN = 5.0  # seconds: nobody waits for it, and losers help where it does not come
 _TOPIC = TOPICS["idempotency"]
 _log = logger("idempotency")
@@ -46,7 +47,8 @@ class LogIdempotency:
         self._tail = tail
         self._claims = claims
         self._clock = clock
-        self._announcing: set[asyncio.Task[None]] = set()
+        self._closed_claims: list[Outgoing] = []
+        self._announcing: asyncio.Task[None] | None = None
         self._following = False
 
     async def start(self) -> None:
@@ -56,8 +58,8 @@ class LogIdempotency:
         self._following = True
 
     async def stop(self) -> None:
-        if self._announcing:
-            await asyncio.wait(self._announcing)
+        if self._announcing is not None:
+            await self._announcing
         await self._tail.stop()
         self._claims.close()
 
@@ -88,11 +90,6 @@ class LogIdempotency:
         return await self._claims.closed(key, within=within) is not None
 
     def announce_done(self, key: str, project_id: str, claim_id: str) -> None:
-        task = asyncio.create_task(self._announce(key, project_id, claim_id), name="idempotency-done")
-        self._announcing.add(task)
-        task.add_done_callback(self._announcing.discard)
-
-    async def _announce(self, key: str, project_id: str, claim_id: str) -> None:
         envelope = seal(
             Done(claim_id=claim_id),
             record_id=derived_id("don", claim_id),
@@ -101,10 +98,19 @@ class LogIdempotency:
             time_ms=self._clock.now_ms(),
             project_id=project_id,
         )
-        try:
-            await self._log.append([outgoing(_TOPIC, envelope, key=key)], within=_DONE_WITHIN)
-        except LogUnavailable as error:
-            _log.warning("done_not_announced", claim_id=claim_id, reason=str(error))
+        self._closed_claims.append(outgoing(_TOPIC, envelope, key=key))
+        if self._announcing is None or self._announcing.done():
+            self._announcing = asyncio.create_task(self._announce(), name="idempotency-done")
+
+    async def _announce(self) -> None:
+        """All that came together in a moment goes out together."""
+        await self._clock.sleep(_DONE_TOGETHER)
+        while self._closed_claims:
+            records, self._closed_claims = self._closed_claims, []
+            try:
+                await self._log.append(records, within=_DONE_WITHIN)
+            except LogUnavailable as error:
+                _log.warning("done_not_announced", claims=len(records), reason=str(error))
 
 
 def _claimed(winner: Winner) -> Claimed:
