@@ -135,7 +135,7 @@ class Batch:
         if before is None and received.envelope is not None:
             working.project_id = received.envelope.project_id
         after = evolve(before, given, decision, context)
-        working.state = after.model_copy(update={"input_offset": context.offset})
+        working.state = after
         working.folded = True
         self._overlay.moved(None if before is None else standing_of(before), standing_of(after))
         if isinstance(given, Due) and given.kind == "watchdog":

@@ -23,6 +23,7 @@ def evolve(state: MessageState | None, given: Given, decision: Decision, context
     changes: dict[str, Any] = {
         "status": status,
         "sequence": before.sequence + len(decision.events),
+        "input_offset": context.offset,
         "unknown_attempts": _unknown_attempts(before, decision),
     }
     if status in TERMINAL:
@@ -55,7 +56,7 @@ def _born(given: Given, context: Context) -> MessageState:
             }
         case _:
             known = _as_the_id_says(given.message_id)
-    return MessageState.model_construct(
+    return MessageState(
         message_id=given.message_id,
         status="queued",
         sequence=0,

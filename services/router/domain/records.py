@@ -16,6 +16,7 @@ from schemas.tables import Suppression, suppression_key
 from services.router.domain.decision import Decision, HandOut
 
 SOURCE = "router"
+_LEFT_OUT = Content(from_="", to=[], subject="")  # of an outbox entry's delivery: see schemas.states.OutboxEntry
 UNKNOWN_PROJECT = "unknown"  # of a message whose only record nobody can read
 
 
@@ -44,11 +45,9 @@ def entry_of(
     ]
     delivery = None if decision.hand_out is None else _delivery(after, decision.hand_out, project_id, now_ms)
     if not decision.suppress:
-        return OutboxEntry.model_construct(input_offset=offset, events=events, delivery=delivery)
+        return OutboxEntry(input_offset=offset, events=events, delivery=delivery)
     listed, told = _suppression(after, project_id, now_ms)
-    return OutboxEntry.model_construct(
-        input_offset=offset, events=events, delivery=delivery, suppression=listed, account_event=told
-    )
+    return OutboxEntry(input_offset=offset, events=events, delivery=delivery, suppression=listed, account_event=told)
 
 
 def due_input(message_id: str, project_id: str, due: Due, now_ms: int) -> Envelope[Due]:
@@ -85,10 +84,10 @@ def is_in_flight(delivery: JsonObject, state: MessageState) -> bool:
 
 
 def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: int) -> JsonObject:
-    left_open: dict[str, Any] = {"content": None, "valid_until_ms": 0}  # see OutboxEntry
     assert state.first_dispatched_at_ms is not None
-    delivery = Delivery.model_construct(
-        **left_open,
+    delivery = Delivery(
+        content=_LEFT_OUT,
+        valid_until_ms=0,
         message_id=state.message_id,
         recipient=state.recipient,
         destination=state.destination,
@@ -99,7 +98,7 @@ def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: i
         created_at_ms=state.created_at_ms,
         first_dispatched_at_ms=state.first_dispatched_at_ms,
     )
-    return _document(
+    document = _document(
         seal(
             delivery,
             record_id=derived_id("rec", state.message_id, str(hand_out.attempt), str(hand_out.dispatch)),
@@ -109,6 +108,8 @@ def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: i
             project_id=project_id,
         )
     )
+    document["data"]["content"] = None
+    return document
 
 
 def _suppression(state: MessageState, project_id: str, now_ms: int) -> tuple[JsonObject, JsonObject]:
