@@ -1,4 +1,4 @@
-"""`python -m services.webhooks`: run the webhooks service until SIGTERM."""
+"""`python -m services.webhooks`: run webhooks until SIGTERM."""
 
 from functools import partial
 

@@ -1,12 +1,18 @@
-"""What the webhooks service counts."""
+"""What webhooks counts."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
-DELIVERIES_MADE = Counter("webhooks_deliveries_made", "Deliveries that fan-out made of events.")
-ATTEMPTS = Counter("webhooks_attempts", "Requests to endpoints, by what came of them.", ["outcome"])
-ATTEMPT_SECONDS = Histogram("webhooks_attempt_seconds", "Time from the request's start to its answer or failure.")
-POSTPONED = Counter("webhooks_postponed", "Deliveries put off without an attempt, by reason.", ["reason"])
-PENDING = Gauge("webhooks_pending", "Deliveries that are not over, in the partitions of this process.")
-OLDEST_SECONDS = Gauge("webhooks_oldest_pending_seconds", "Age of the oldest delivery that is not over.")
-RUNNING = Gauge("webhooks_requests_running", "Requests under way.")
-OPEN_BREAKERS = Gauge("webhooks_open_breakers", "Endpoints that are left alone for a while, for they mostly fail.")
+FANNED_OUT = Counter("webhooks_deliveries", "Deliveries made of events: one per event and endpoint that wants it.")
+ATTEMPTS = Counter("webhooks_attempts", "Requests to endpoints, by what they came to.", ["outcome"])
+ATTEMPT_SECONDS = Histogram(
+    "webhooks_attempt_seconds",
+    "Time from a request's start to the end of its answer.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+)
+CLOSED = Counter("webhooks_closed_deliveries", "Deliveries closed without a request, by cause.", ["cause"])
+UNOPENED = Counter("webhooks_unopened_secrets", "Attempts put off because no sealing key opens the endpoint's secret.")
+UNRECORDED = Counter("webhooks_unrecorded_attempts", "Requests whose result is not in the log: they are made again.")
+PENDING = Gauge("webhooks_pending_deliveries", "Deliveries of this process that are not closed yet.")
+OLDEST_PENDING = Gauge("webhooks_oldest_pending_seconds", "Age of the oldest event that is not delivered yet.")
+OPEN_REQUESTS = Gauge("webhooks_open_requests", "Requests to endpoints that run now.")
+BREAKERS = Gauge("webhooks_breakers", "Endpoints by the state of their breaker.", ["state"])

@@ -1,46 +1,50 @@
-"""What the handlers need of the outside, by capability."""
+"""What webhooks needs of the world: the endpoints, their secrets, HTTP, and a place in the log for results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from chassis.log import Outgoing
+from schemas.envelope import Envelope
 from schemas.tables import WebhookEndpoint
-from services.webhooks.domain.verdict import Answer
+from schemas.webhooks import WebhookAttempt
+from services.webhooks.domain.delivery import Delivery
+from services.webhooks.domain.outcome import Reply
 
-
-class SecretUnreadable(Exception):
-    """No configured sealing key opens the endpoint's secret: nothing can be signed for it."""
+RandomBits = Callable[[int], int]
 
 
 class Endpoints(Protocol):
-    """The table of endpoints."""
-
-    def of_project(self, project_id: str) -> Sequence[WebhookEndpoint]: ...
+    """The endpoint table."""
 
     def get(self, endpoint_id: str) -> WebhookEndpoint | None: ...
 
-    async def fresh(self) -> bool:
-        """Whether every endpoint that a client was told of by now is known here; waits a little for it."""
+    def of_project(self, project_id: str) -> Iterable[WebhookEndpoint]: ...
+
+    async def caught_up(self, *, within: float) -> bool:
+        """Wait until every change acked before this call is known; False where that took longer than `within` s."""
         ...
 
-    def secrets(self, endpoint: WebhookEndpoint) -> Sequence[str]:
-        """Signing secrets in the clear, newest first. Raises SecretUnreadable."""
+
+class Seals(Protocol):
+    def open(self, sealed: str) -> str:
+        """Raises chassis.sealing.WrongSealingKey."""
         ...
 
 
-class CallEndpoint(Protocol):
-    """One POST, within a total time; never raises for what the receiver does."""
-
-    async def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer: ...
-
-
-class Deliveries(Protocol):
-    """The partitions of webhook-deliveries that this process owns."""
-
-    def owned(self, partition: int) -> bool:
-        """Whether this process may write for the partition now."""
+class Poster(Protocol):
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """One request: exactly these bytes, no redirect followed, nothing that is not public connected to."""
         ...
 
-    async def append(self, partition: int, records: Sequence[Outgoing]) -> bool:
-        """Append in the owner's name; False where it is the owner no more. Raises LogUnavailable."""
+
+class Results(Protocol):
+    """Writes what became of deliveries, in the name of the partitions that this process owns."""
+
+    async def may_start(self, partition: int) -> bool:
+        """Wait for the right to act for the partition; False where this process has lost it."""
+        ...
+
+    async def settle(
+        self, delivery: Delivery, attempt: Envelope[WebhookAttempt] | None, following: Delivery | None
+    ) -> bool:
+        """First the attempt, acked, then the delivery's next state, None closing it; whether both are in the log."""
         ...

@@ -1,144 +1,162 @@
-"""Requests to places that customers name: guarded against SSRF at connect, bounded in time and in what is read.
+"""Requests to places that customers name: bounded in time and bytes, and never to an address that is not public.
 
-It must never follow a redirect, use a proxy or a .netrc of the environment, or connect to an address it has not judged.
+The URL is judged at each attempt, and so is every address its name resolves to; aiohttp then connects to exactly those.
 """
 
+import asyncio
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
-from chassis.clock import Clock
 from chassis.egress import refusal_of_address, refusal_of_url
-from chassis.service import Part
-from services.webhooks.domain.verdict import Answer, Fault
+from services.webhooks.domain.outcome import Answered, NoAnswer, Reply
 
-KEPT = 16 * 1024  # bytes of an answer that are kept for people
-_FIXED_HEADERS = {"content-type": "application/json", "user-agent": "Sendarix-Webhooks/1", "accept": "*/*"}
-_LONGEST_HEADERS = 16 * 1024
+TOTAL_SECONDS, CONNECT_SECONDS = 15.0, 5.0
+_READ_BYTES = 64 * 1024  # of an answer; what is longer costs its connection
+_KEPT_BYTES = 16 * 1024
+_HEADER_LINE_BYTES, _MOST_HEADERS = 8190, 64
+_LOOK_UPS = 128  # names at a time, one thread each while it runs: a dead name server holds its thread for half a minute
+_CACHED_SECONDS = 10  # vetted addresses only; a look-up that runs is shared by all who ask for that name
+# Shorter than receivers keep idle connections, so that a request seldom meets one that is being closed.
+_KEEP_ALIVE_SECONDS = 4.0
+
+AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
+LookUp = Callable[[str, int, int], Sequence[AddressInfo]]  # host, port, family; blocks; raises OSError
 
 
 class RefusedAddress(OSError):
-    """The name leads to a place that no customer may send us to."""
+    """A name leads only to addresses that nothing may connect to."""
 
 
-class GuardedResolver(AbstractResolver):
-    """Answers with public addresses only: what is judged here is exactly what is connected to."""
+def system_look_up(host: str, port: int, family: int) -> Sequence[AddressInfo]:
+    return socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
 
-    def __init__(self, inner: AbstractResolver, *, allow_loopback: bool) -> None:
-        self._inner = inner
+
+class PublicResolver(AbstractResolver):
+    """Lets pass those addresses of a name that may be connected to. In threads of its own: uvloop has four for all."""
+
+    def __init__(self, look_up: LookUp, *, allow_loopback: bool) -> None:
+        self._look_up = look_up
         self._allow_loopback = allow_loopback
+        self._threads = ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="dns")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        for result in found:
-            refusal = refusal_of_address(result["host"], allow_loopback=self._allow_loopback)
-            if refusal is not None:
-                raise RefusedAddress(refusal)
-        return found
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, self._look_up, host, port, family)
+        addresses = {str(address[0]): (kind, proto) for kind, _, proto, _, address in found}
+        refusals = {text: refusal_of_address(text, allow_loopback=self._allow_loopback) for text in addresses}
+        public = [text for text, refusal in refusals.items() if refusal is None]
+        if not public:
+            raise RefusedAddress("; ".join(sorted({refusal for refusal in refusals.values() if refusal})))
+        return [
+            ResolveResult(
+                hostname=host,
+                host=text,
+                port=port,
+                family=addresses[text][0],
+                proto=addresses[text][1],
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for text in public
+        ]
 
     async def close(self) -> None:
-        await self._inner.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class HttpCaller(Part):
-    """`services.webhooks.ports.CallEndpoint` on aiohttp."""
+class HttpPoster:
+    """`services.webhooks.ports.Poster`; a part of the service."""
 
     def __init__(
         self,
-        clock: Clock,
         *,
         allow_loopback: bool,
-        timeout: float,
-        connect_timeout: float,
-        resolver: AbstractResolver | None = None,
+        total: float = TOTAL_SECONDS,
+        connect: float = CONNECT_SECONDS,
+        look_up: LookUp = system_look_up,
     ) -> None:
-        self._clock = clock
         self._allow_loopback = allow_loopback
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=connect_timeout)
-        self._resolver = resolver
+        self._timeout = aiohttp.ClientTimeout(total=total, connect=connect)
+        self._look_up = look_up
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        guarded = GuardedResolver(self._resolver or ThreadedResolver(), allow_loopback=self._allow_loopback)
         self._session = aiohttp.ClientSession(
-            # The courier bounds what is open; names are resolved, and judged, at each new connection.
-            connector=aiohttp.TCPConnector(resolver=guarded, limit=0, use_dns_cache=False),
+            connector=aiohttp.TCPConnector(
+                resolver=PublicResolver(self._look_up, allow_loopback=self._allow_loopback),
+                limit=0,  # the queue has the limits
+                ttl_dns_cache=_CACHED_SECONDS,
+                keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            ),
             timeout=self._timeout,
-            trust_env=False,
+            trust_env=False,  # no proxy, no .netrc
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            max_line_size=_LONGEST_HEADERS,
-            max_field_size=_LONGEST_HEADERS,
-            skip_auto_headers=["accept-encoding"],
+            auto_decompress=False,  # the answer is kept for people as it is; a bomb stays small
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": "Sendarix-Webhooks/1",
+                "Accept-Encoding": "identity",
+            },
+            max_line_size=_HEADER_LINE_BYTES,
+            max_field_size=_HEADER_LINE_BYTES,
+            max_headers=_MOST_HEADERS,
         )
 
     async def stop(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        if self._refused(url):
-            return Answer(None, "refused_address")
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        assert self._session is not None, "start() first"
+        refusal = refusal_of_url(url, allow_loopback=self._allow_loopback)
+        if refusal is not None:
+            return NoAnswer("refused", refusal)
         try:
-            return await self._post(url, body, {**_FIXED_HEADERS, **headers})
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(None, _name_of(error))
-
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        assert self._session is not None
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            text = await _first_bytes(response.content)
-            wait = self._retry_after(response.headers.get("retry-after"))
-            return Answer(response.status, retry_after=wait, response=text.decode("utf-8", "replace"))
-
-    def _refused(self, url: str) -> bool:
-        """Rules may have changed since the URL was saved, and a literal address never sees the resolver."""
-        if refusal_of_url(url, allow_loopback=self._allow_loopback) is not None:
-            return True
-        host = urlsplit(url).hostname or ""
-        is_literal = ":" in host or host.replace(".", "").isdigit()
-        return is_literal and refusal_of_address(host, allow_loopback=self._allow_loopback) is not None
-
-    def _retry_after(self, value: str | None) -> float | None:
-        """Seconds: RFC 9110 section 10.2.3 allows a number or a date."""
-        if value is None:
-            return None
-        with suppress(ValueError):
-            return max(0.0, float(value))
-        with suppress(ValueError, TypeError):
-            return max(0.0, parsedate_to_datetime(value).timestamp() - self._clock.now_ms() / 1000)
-        return None
+            target = URL(url, encoded=True)
+            async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
+                return Answered(response.status, response.headers.get("Retry-After"), await _text_of(response))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return _no_answer(error)
 
 
-def _name_of(error: Exception) -> Fault:
-    """The field's word for what went wrong on the way."""
+async def _text_of(response: aiohttp.ClientResponse) -> str:
+    """What may be kept of the body. The status has been said: how the body ends does not change the outcome."""
+    read = bytearray()
+    try:
+        while len(read) < _READ_BYTES and (chunk := await response.content.read(_READ_BYTES - len(read))):
+            read += chunk
+    except (aiohttp.ClientError, TimeoutError):
+        response.close()
+    kept = bytes(read[:_KEPT_BYTES]).decode("utf-8", "replace")
+    return kept.encode()[:_KEPT_BYTES].decode("utf-8", "ignore")
+
+
+def _no_answer(error: Exception) -> NoAnswer:  # noqa: PLR0911 - a table of aiohttp's words and ours
     match error:
-        case RefusedAddress():
-            return "refused_address"
+        case aiohttp.ConnectionTimeoutError():
+            return NoAnswer("timeout", "no connection in time")
         case TimeoutError():
-            return "timeout"
+            return NoAnswer("timeout", "no answer in time")
+        case aiohttp.ClientConnectorDNSError(os_error=RefusedAddress() as refused):
+            return NoAnswer("refused", str(refused))
         case aiohttp.ClientConnectorDNSError():
-            return "refused_address" if isinstance(error.os_error, RefusedAddress) else "dns"
+            return NoAnswer("dns", "the host name does not resolve")
+        case aiohttp.ClientConnectorCertificateError():
+            return NoAnswer("tls", "the certificate is not trusted for this host")
         case aiohttp.ClientSSLError():
-            return "tls"
+            return NoAnswer("tls", "no TLS connection could be made")
+        case aiohttp.ClientConnectorError():
+            return NoAnswer("connect", error.strerror or "no connection")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return NoAnswer("disconnected", "the connection was closed before an answer came")
+        case aiohttp.InvalidURL() | ValueError():
+            return NoAnswer("refused", "not a URL that can be called")
         case _:
-            return "connection"
-
-
-async def _first_bytes(stream: aiohttp.StreamReader) -> bytes:
-    """What is kept of the answer. The rest is not read: the connection ends with it."""
-    kept = bytearray()
-    while len(kept) < KEPT:
-        chunk = await stream.read(KEPT - len(kept))
-        if not chunk:
-            break
-        kept += chunk
-    return bytes(kept)
+            return NoAnswer("malformed", "the answer is not HTTP, or its headers are too large")

@@ -1,138 +1,194 @@
-"""What is still to be delivered, and what may start now: due order within an endpoint, fairness between endpoints.
+"""Which deliveries may start now: in order of their time, few at once per endpoint, no endpoint at another's cost.
 
-Pure: time comes in. An endpoint that is slow, dead or has thousands waiting must never keep another's from starting.
+Pure and synchronous. Endpoints take turns. One that has nothing running starts its first request whatever the others
+hold: only a limit on all sockets, which is far away, can delay it. What a breaker or a hold refuses stays as it is.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
-from schemas.webhooks import WebhookDelivery
-from services.webhooks.domain.breaker import Breaker
-
-
-@dataclass(slots=True)
-class Pending:
-    """One delivery that is not over, and the topic's partition that holds it."""
-
-    delivery: WebhookDelivery
-    project_id: str
-    partition: int
-    running: bool = False
+from services.webhooks.domain.breaker import Breaker, State
+from services.webhooks.domain.delivery import Delivery
 
 
-@dataclass(slots=True)
-class Line:
-    """One endpoint's deliveries."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Open requests: of one endpoint; of all before an endpoint's second one waits; of all."""
 
+    per_endpoint: int
+    shared: int
+    total: int
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """One endpoint's part."""
+
+    endpoint_id: str
+    waiting: list[tuple[int, int, Delivery]] = field(default_factory=list)  # a heap by due time
+    running: dict[str, bool] = field(default_factory=dict)  # delivery id: whether it is the breaker's probe
     breaker: Breaker = field(default_factory=Breaker)
-    running: int = 0
-    due: list[tuple[int, int, str]] = field(
-        default_factory=list
-    )  # (due_at_ms, attempt, id): stale entries are passed over
+    held_until_ms: int = 0
+    wakes_at_ms: int | None = None
 
 
 class Queue:
-    """All deliveries of this process."""
+    """All pending deliveries of a process. Times are Unix ms."""
 
-    def __init__(self, *, per_endpoint: int, in_all: int) -> None:
-        self._per_endpoint = per_endpoint
-        self._in_all = in_all
-        self._pending: dict[str, Pending] = {}
-        self._lines: dict[str, Line] = {}
-        self.running = 0
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._order = count()
+        self._pending: dict[str, Delivery] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._timers: list[tuple[int, int, _Lane]] = []  # a heap
+        self._first: OrderedDict[str, _Lane] = OrderedDict()  # may start, and have nothing running
+        self._more: OrderedDict[str, _Lane] = OrderedDict()  # may start beside what they have running
+        self._overtaken = 0  # at most so many entries of heaps say nothing any more
+        self.open = 0
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def oldest_ms(self) -> int | None:
-        """When the oldest was made."""
-        return min((pending.delivery.created_at_ms for pending in self._pending.values()), default=None)
-
-    def open_breakers(self) -> int:
-        return sum(line.breaker.half_open for line in self._lines.values())
-
-    def put(self, delivery: WebhookDelivery, project_id: str, partition: int) -> None:
-        """Add it, or take its next attempt; a repetition of what is known already changes nothing."""
-        known = self._pending.get(delivery.id)
-        if known is not None and delivery.attempt <= known.delivery.attempt:
-            return
-        running = known is not None and known.running
-        self._pending[delivery.id] = Pending(delivery, project_id, partition, running)
-        line = self._lines.setdefault(delivery.endpoint_id, Line())
-        heapq.heappush(line.due, (delivery.due_at_ms, delivery.attempt, delivery.id))
+    def put(self, delivery: Delivery) -> None:
+        """A delivery, or what it has become; while an attempt of it runs it waits for that attempt's end."""
+        self._overtaken += delivery.id in self._pending
+        self._pending[delivery.id] = delivery
+        lane = self._lanes.get(delivery.endpoint_id)
+        if lane is None:
+            lane = self._lanes[delivery.endpoint_id] = _Lane(delivery.endpoint_id)
+        if delivery.id not in lane.running:
+            self._line_up(lane, delivery)
 
     def remove(self, delivery_id: str) -> None:
-        """It is over."""
-        self._pending.pop(delivery_id, None)
+        """It is closed, or another process has it now. An attempt that runs goes on."""
+        if self._pending.pop(delivery_id, None) is not None:
+            self._overtaken += 1
 
-    def drop_partition(self, partition: int) -> None:
-        """Another process owns it now; what runs goes on, and its outcome is refused when it is to be written."""
-        for delivery_id in [key for key, pending in self._pending.items() if pending.partition == partition]:
-            del self._pending[delivery_id]
+    def take(self, now_ms: int) -> Sequence[Delivery]:
+        """What starts now; each is to be given back by `end`."""
+        while self._timers and self._timers[0][0] <= now_ms:
+            at_ms, _, lane = heapq.heappop(self._timers)
+            if at_ms == lane.wakes_at_ms:
+                lane.wakes_at_ms = None
+                self._place(lane, now_ms)
+        taken = []
+        while (lane_next := self._next()) is not None:
+            delivery = self._top(lane_next)
+            if delivery is not None:
+                self._start(lane_next, delivery)
+                taken.append(delivery)
+            self._place(lane_next, now_ms)
+        return taken
 
-    def start_due(self, now_ms: int) -> list[Pending]:
-        """What may start now, marked as running: endpoint by endpoint in turn, those with the fewest running first."""
-        started: list[Pending] = []
-        turns = sorted(self._lines.values(), key=lambda line: line.running)
-        while turns and self.running < self._in_all:
-            turns = [line for line in turns if self._start_one(line, now_ms, started)]
-        return started
+    def take_old(self, created_before_ms: int, limit: int) -> Sequence[Delivery]:
+        """What nobody waits for any more, to be closed whatever the breaker says; given back by `end`, too."""
+        old = [
+            delivery
+            for delivery in self._pending.values()
+            if delivery.created_at_ms < created_before_ms
+            and delivery.id not in self._lanes[delivery.endpoint_id].running
+        ][:limit]
+        for delivery in old:
+            self._lanes[delivery.endpoint_id].running[delivery.id] = False
+        self.open += len(old)
+        return old
 
-    def finished(self, pending: Pending, now_ms: int, *, delivered: bool | None) -> None:
-        """A request is over. `delivered` None: none was made, so it says nothing about the endpoint."""
-        line = self._lines[pending.delivery.endpoint_id]
-        line.running -= 1
-        self.running -= 1
-        if delivered is not None:
-            line.breaker.record(now_ms, delivered=delivered)
-        current = self._pending.get(pending.delivery.id)
-        if current is not None:
-            current.running = False
-            heapq.heappush(line.due, (current.delivery.due_at_ms, current.delivery.attempt, current.delivery.id))
+    def end(self, delivery: Delivery, *, failed: bool | None, now_ms: int) -> None:
+        """An attempt is over. `failed` is for the breaker, None where no request told anything about the endpoint.
 
-    def postpone(self, pending: Pending, until_ms: int) -> None:
-        """Not now, and no attempt is used: for what is our own fault."""
-        current = self._pending.get(pending.delivery.id)
-        if current is not None:
-            current.delivery = current.delivery.model_copy(update={"due_at_ms": until_ms})
+        The delivery starts again when it is due, unless it has been removed.
+        """
+        lane = self._lanes[delivery.endpoint_id]
+        probe = lane.running.pop(delivery.id)
+        self.open -= 1
+        lane.breaker.ended(probe=probe, failed=failed, now_ms=now_ms)
+        standing = self._pending.get(delivery.id)
+        if standing is not None:
+            self._line_up(lane, standing)
+        self._place(lane, now_ms)
 
-    def next_due_ms(self, now_ms: int) -> int | None:
-        """When `start_due` is worth another call, if nothing ends before; None where only an end can help."""
-        if self.running >= self._in_all:
-            return None
-        times = [due for line in self._lines.values() if (due := self._line_due(line)) is not None]
-        return max(now_ms, min(times)) if times else None
+    def hold(self, endpoint_id: str, until_ms: int) -> None:
+        """Nothing starts for this endpoint before then. To be called while an attempt for it runs."""
+        lane = self._lanes[endpoint_id]
+        lane.held_until_ms = max(lane.held_until_ms, until_ms)
+        self._unready(lane)
 
-    def _line_due(self, line: Line) -> int | None:
-        self._discard_stale(line)
-        if not line.due or line.running >= self._per_endpoint or (line.breaker.half_open and line.running):
-            return None
-        return max(line.due[0][0], line.breaker.open_until_ms)
+    def wakes_at_ms(self) -> int | None:
+        """When `take` should be called next, if nothing else happens."""
+        return self._timers[0][0] if self._timers else None
 
-    def _start_one(self, line: Line, now_ms: int, started: list[Pending]) -> bool:
-        due = self._line_due(line)
-        if self.running >= self._in_all or due is None or due > now_ms:
-            return False
-        _, _, delivery_id = heapq.heappop(line.due)
-        pending = self._pending[delivery_id]
-        pending.running = True
-        line.running += 1
-        self.running += 1
-        started.append(pending)
-        return True
+    def oldest_ms(self) -> int | None:
+        """The event time of the oldest pending delivery."""
+        return min((delivery.created_at_ms for delivery in self._pending.values()), default=None)
 
-    def _discard_stale(self, line: Line) -> None:
-        """Drop entries of what is over, runs, or has a later attempt by now."""
-        while line.due and not self._is_current(line.due[0]):
-            heapq.heappop(line.due)
+    def breakers(self, now_ms: int) -> Mapping[State, int]:
+        """How many endpoints' breakers are in which state."""
+        return Counter(lane.breaker.state(now_ms) for lane in self._lanes.values())
 
-    def _is_current(self, entry: tuple[int, int, str]) -> bool:
-        due_at_ms, attempt, delivery_id = entry
-        pending = self._pending.get(delivery_id)
-        if pending is None or pending.running:
-            return False
-        return (pending.delivery.due_at_ms, pending.delivery.attempt) == (due_at_ms, attempt)
+    def sweep(self, now_ms: int) -> None:
+        """Forget endpoints, and entries, of which there is nothing to remember."""
+        for lane in list(self._lanes.values()):
+            if self._top(lane) is None and not lane.running and lane.breaker.quiet(now_ms):
+                self._unready(lane)
+                del self._lanes[lane.endpoint_id]
+        if self._overtaken > len(self._pending):
+            self._overtaken = 0
+            for lane in self._lanes.values():
+                lane.waiting = [entry for entry in lane.waiting if self._pending.get(entry[2].id) is entry[2]]
+                heapq.heapify(lane.waiting)
 
-    def __iter__(self) -> Iterator[Pending]:
-        return iter(self._pending.values())
+    def _line_up(self, lane: _Lane, delivery: Delivery) -> None:
+        heapq.heappush(lane.waiting, (delivery.due_at_ms, next(self._order), delivery))
+        self._wake(lane, delivery.due_at_ms)
+
+    def _wake(self, lane: _Lane, at_ms: int) -> None:
+        """Look at the lane at that time, if not before."""
+        if lane.wakes_at_ms is None or at_ms < lane.wakes_at_ms:
+            lane.wakes_at_ms = at_ms
+            heapq.heappush(self._timers, (at_ms, next(self._order), lane))
+
+    def _top(self, lane: _Lane) -> Delivery | None:
+        """The first that waits; entries that something has overtaken are dropped here."""
+        while lane.waiting:
+            delivery = lane.waiting[0][2]
+            if self._pending.get(delivery.id) is delivery and delivery.id not in lane.running:
+                return delivery
+            heapq.heappop(lane.waiting)
+        return None
+
+    def _place(self, lane: _Lane, now_ms: int) -> None:
+        """Among those that may start now, or under the time to look again; else its next event brings it back."""
+        delivery, opens_at_ms = self._top(lane), lane.breaker.opens_at_ms()
+        if delivery is None or opens_at_ms is None or len(lane.running) >= self._limits.per_endpoint:
+            self._unready(lane)
+            return
+        at_ms = max(delivery.due_at_ms, lane.held_until_ms, opens_at_ms)
+        if at_ms > now_ms:
+            self._unready(lane)
+            self._wake(lane, at_ms)
+        elif lane.running:
+            self._first.pop(lane.endpoint_id, None)
+            self._more.setdefault(lane.endpoint_id, lane)  # whoever stands in line keeps the place
+        else:
+            self._more.pop(lane.endpoint_id, None)
+            self._first.setdefault(lane.endpoint_id, lane)
+
+    def _unready(self, lane: _Lane) -> None:
+        self._first.pop(lane.endpoint_id, None)
+        self._more.pop(lane.endpoint_id, None)
+
+    def _next(self) -> _Lane | None:
+        """Whose turn it is."""
+        if self._first and self.open < self._limits.total:
+            return self._first.popitem(last=False)[1]
+        if self._more and self.open < self._limits.shared:
+            return self._more.popitem(last=False)[1]
+        return None
+
+    def _start(self, lane: _Lane, delivery: Delivery) -> None:
+        heapq.heappop(lane.waiting)
+        lane.running[delivery.id] = lane.breaker.started()
+        self.open += 1

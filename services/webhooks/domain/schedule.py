@@ -1,32 +1,32 @@
-"""When a failed delivery is tried again: the example schedule of Standard Webhooks, 75 hours and a half in all. Pure."""
+"""When a failed delivery is tried again, and when no more."""
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
-from services.webhooks.domain.verdict import Answer, Verdict
-
-_LEAST_WHEN_THROTTLED = timedelta(minutes=1)
-_MOST_TO_HONOUR = timedelta(hours=1)  # of a Retry-After beyond the schedule
-_SPREAD = 0.2  # a fifth either way, so that what failed together does not come back together
-
-
-def next_attempt_ms(
-    delivery_id: str, attempt: int, answer: Answer, verdict: Verdict, gaps: Sequence[timedelta], now_ms: int
-) -> int | None:
-    """Unix ms of attempt `attempt` + 1, or None where the schedule is spent. `gaps[n - 1]` follows attempt n."""
-    if verdict.final or attempt > len(gaps):
-        return None
-    wait = gaps[attempt - 1] * (1 + _SPREAD * _chance(delivery_id, attempt))
-    if verdict.throttled:
-        wait = max(wait, _LEAST_WHEN_THROTTLED)
-    if answer.retry_after is not None:
-        most = max(2 * wait, _MOST_TO_HONOUR)
-        wait = min(max(wait, timedelta(seconds=answer.retry_after)), most)
-    return now_ms + round(wait.total_seconds() * 1000)
+JITTER = 0.2  # of the gap, to both sides: what failed together must not come back together
+# After a time-out, or an answer that asks for less, at least a minute goes by, jitter included.
+_THROTTLED_GAP_MS = round(60_000 / (1 - JITTER))
+_HOUR_MS = 3_600_000
 
 
-def _chance(delivery_id: str, attempt: int) -> float:
-    """Between -1 and 1, the same for the same attempt: what is decided twice is decided alike."""
-    digest = hashlib.sha256(f"{delivery_id}#{attempt}".encode()).digest()
-    return int.from_bytes(digest[:8]) / 2**63 - 1
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The gaps between attempts, in ms: one attempt more than gaps."""
+
+    gaps_ms: tuple[int, ...]
+
+    @classmethod
+    def of(cls, gaps: Sequence[timedelta]) -> "Schedule":
+        return cls(tuple(round(gap.total_seconds() * 1000) for gap in gaps))
+
+    def wait_ms(self, attempt: int, *, throttled: bool, retry_after_ms: int | None, chance: float) -> int | None:
+        """How long to wait after the failed `attempt` (from 1), or None where it was the last. `chance` is in [0, 1).
+
+        What the receiver asked for counts between the gap and an hour, or twice the gap where that is longer.
+        """
+        if attempt > len(self.gaps_ms):
+            return None
+        gap = self.gaps_ms[attempt - 1]
+        base = round((max(gap, _THROTTLED_GAP_MS) if throttled else gap) * (1 - JITTER + 2 * JITTER * chance))
+        return base if retry_after_ms is None else min(max(base, retry_after_ms), max(2 * base, _HOUR_MS))

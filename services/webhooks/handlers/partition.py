@@ -1,0 +1,93 @@
+"""One owned partition of webhook-deliveries: what its records say, handed to the queue while it is owned.
+
+Deliveries enter the queue with the first tick: before that the partition is being restored, and nothing may be sent.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from chassis.log import Incoming, Outgoing, outgoing, tombstone
+from chassis.partition_owner import Received, Step, Tenure
+from schemas.envelope import decode
+from schemas.topics import TOPICS
+from schemas.webhooks import WEBHOOK_DELIVERIES
+from services.webhooks.domain.delivery import Delivery, delivery_of
+from services.webhooks.domain.ledger import Ledger
+from services.webhooks.domain.queue import Queue
+from services.webhooks.domain.records import delivery_record
+
+_DELIVERIES = TOPICS["webhook-deliveries"]
+_OVERRULED_PER_TICK = 500
+
+
+class DeliveryPartition:
+    """A `chassis.partition_owner.OwnedPartition` whose topic is its own changelog."""
+
+    def __init__(self, partition: int, queue: Queue, changed: Callable[[], None]) -> None:
+        self._partition = partition
+        self._queue = queue
+        self._changed = changed
+        self._ledger = Ledger()
+        self._live = False
+        self._closed = False
+
+    def changelog_start(self) -> int | None:
+        return None  # the state is in memory: each owner reads the whole partition
+
+    def input_position(self) -> int | None:
+        return None
+
+    def apply(self, record: Incoming) -> None:
+        if record.value is None:
+            self._ledger.closed(record.key)
+            if self._live:
+                self._queue.remove(record.key)
+            return
+        envelope = decode(record.value, WEBHOOK_DELIVERIES)
+        delivery = delivery_of(envelope, self._partition, record.traceparent)
+        if self._ledger.opened(delivery) and self._live:
+            self._enqueue([delivery])
+
+    async def decide(self, inputs: Sequence[Received], tenure: Tenure) -> NoReturn:
+        del inputs, tenure
+        raise AssertionError("a partition that is its own changelog has no inputs")
+
+    async def tick(self, tenure: Tenure) -> Step:
+        del tenure  # the topic's records carry no marks: a late one is recognised by what it says
+        if not self._live:
+            self._live = True
+            self._enqueue(list(self._ledger.pending.values()))
+        return Step(state=[self._record(*standing) for standing in self._ledger.overruled(_OVERRULED_PER_TICK)])
+
+    def position_record(self, input_offset: int, tenure: Tenure) -> Outgoing | None:
+        del input_offset, tenure
+        return None
+
+    def settled(self, delivery_id: str, following: Delivery | None) -> None:
+        """What an attempt made of a delivery is in the log."""
+        self._ledger.settled(delivery_id, following)
+        if self._closed or not self._live:
+            return
+        if following is None:
+            self._queue.remove(delivery_id)
+        else:
+            self._enqueue([following])
+
+    def close(self) -> None:
+        self._closed = True
+        if self._live:
+            for delivery_id in self._ledger.pending:
+                self._queue.remove(delivery_id)
+
+    def _enqueue(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._queue.put(delivery)
+        self._changed()
+
+    def _record(self, delivery_id: str, standing: Delivery | None) -> Outgoing:
+        if standing is None:
+            return tombstone(_DELIVERIES, delivery_id, self._partition)
+        record = delivery_record(standing)
+        return outgoing(
+            _DELIVERIES, record, key=delivery_id, partition=self._partition, traceparent=standing.traceparent
+        )
