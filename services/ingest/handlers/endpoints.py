@@ -6,6 +6,7 @@ from typing import Any
 
 from chassis.clock import Clock
 from chassis.ids import RandomBits, new_id
+from chassis.table import ANSWER_AFTER
 from schemas.envelope import to_timestamp
 from schemas.tables import WebhookEndpoint
 from services.ingest.domain.access import Caller
@@ -41,6 +42,7 @@ class ManageEndpoints:
             created_at=to_timestamp(now_ms),
         )
         await self.endpoints.put(endpoint.id, endpoint)
+        await self.clock.sleep(ANSWER_AFTER)  # by then every fan-out knows it: no event after the answer passes it by
         return {**endpoint_shown(endpoint), "secret": secret}
 
     def page(self, caller: Caller, page: PageRequest) -> tuple[list[Shown], str | None]:
