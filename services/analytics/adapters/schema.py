@@ -9,6 +9,8 @@ from datetime import timedelta
 
 # Tokens of the last 1,000 inserts are remembered: an insert whose answer was lost is repeated within seconds.
 _DEDUPLICATE = "non_replicated_deduplication_window = 1000"
+# Pages and timelines are few rows from many places: small granules, or most of what is read is thrown away.
+_POINT_READS = "index_granularity = 1024"
 # Where the server still asks for it (before 26), a key may descend only with this.
 _DESCENDING = "allow_experimental_reverse_key = 1"
 
@@ -54,7 +56,7 @@ CREATE TABLE IF NOT EXISTS events_raw (
 ENGINE = ReplacingMergeTree(_precedence)
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (project_id, subject, sequence, event_id)
-SETTINGS {_DEDUPLICATE}
+SETTINGS {_DEDUPLICATE}, {_POINT_READS}
 """
 
 # One row per message as of its latest event. What every event of a message repeats is taken from any of them; sender
@@ -95,7 +97,7 @@ CREATE TABLE IF NOT EXISTS messages (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(created_at)
 ORDER BY (project_id, message_id DESC)
-SETTINGS {_DEDUPLICATE}, {_DESCENDING}
+SETTINGS {_DEDUPLICATE}, {_POINT_READS}, {_DESCENDING}
 """
 
 _MESSAGES_FEED = """
@@ -167,7 +169,7 @@ CREATE TABLE IF NOT EXISTS webhook_attempts (
 ENGINE = ReplacingMergeTree(_ingested_at)
 PARTITION BY toYYYYMM(at)
 ORDER BY (project_id, endpoint_id, at DESC, attempt_id DESC)
-SETTINGS {_DEDUPLICATE}, {_DESCENDING}
+SETTINGS {_DEDUPLICATE}, {_POINT_READS}, {_DESCENDING}
 """
 
 HISTORY = """
