@@ -20,3 +20,6 @@ append_seconds = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 append_failures = Counter("ingest_append_failures_total", "Submissions that could not be confirmed in time (503).")
+unreadable_claims = Counter(
+    "ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over."
+)

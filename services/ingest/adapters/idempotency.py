@@ -2,8 +2,6 @@
 
 import asyncio
 
-from prometheus_client import Counter
-
 from chassis.claims import ClaimOf, Claims, CloseOf, Winner
 from chassis.clock import Clock
 from chassis.ids import derived_id
@@ -13,13 +11,13 @@ from chassis.telemetry import logger
 from schemas.envelope import MalformedRecord, Payload, decode, seal
 from schemas.idempotency import IDEMPOTENCY, Claim, Done
 from schemas.topics import TOPICS
+from services.ingest import metrics
 from services.ingest.ports import Claimed
 
 _DONE_TOGETHER = 0.005  # seconds: those who wait for it wait for half a second
 _DONE_WITHIN = 5.0  # seconds: nobody waits for it, and losers help where it does not come
 _TOPIC = TOPICS["idempotency"]
 _log = logger("idempotency")
-_unreadable = Counter("ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over.")
 
 
 def read(record: Incoming) -> ClaimOf | CloseOf | None:
@@ -28,7 +26,7 @@ def read(record: Incoming) -> ClaimOf | CloseOf | None:
         data = decode(record.value, IDEMPOTENCY).data
     except MalformedRecord as error:
         _log.error("claim_unreadable", partition=record.partition, offset=record.offset, reason=str(error))
-        _unreadable.inc()
+        metrics.unreadable_claims.inc()
         return None
     match data:
         case Claim():

@@ -36,6 +36,8 @@ CODES: dict[str, Meaning] = {
     "validation_error": Meaning(
         422, "Correct the fields named in `errors`; all of them are listed. Nothing was queued."
     ),
+    "unsupported_field": Meaning(422, "Leave the field out: it is not supported yet, and never ignored."),
+    "sender_not_allowed": Meaning(422, "Send from a domain that this project has verified."),
     "idempotency_key_reused": Meaning(422, "Use a new key for a new request; repeat the first body to get its answer."),
     "rate_limited": Meaning(429, "Wait for the time in Retry-After, then go on; spread the requests."),
     "unavailable": Meaning(503, "Retry after the time in Retry-After."),
@@ -71,7 +73,13 @@ class Refused(Exception):
         return CODES[self.code].status
 
 
+# Faults that are the answer's own code where there is no other beside them: a program acts on these.
+_TELLING = frozenset({"unsupported_field", "sender_not_allowed"})
+
+
 def invalid(faults: Sequence[Fault]) -> Refused:
     """The 422 that names every fault."""
+    codes = {fault.code for fault in faults}
+    code = next(iter(codes)) if len(codes) == 1 and codes <= _TELLING else "validation_error"
     count = "One field is" if len(faults) == 1 else f"{len(faults)} fields are"
-    return Refused("validation_error", f"{count} wrong; nothing was done.", faults=faults)
+    return Refused(code, f"{count} wrong; nothing was done.", faults=faults)

@@ -106,7 +106,7 @@ class Client:
 async def holds(condition: Callable[[], Awaitable[bool]], *, within: float = 20.0) -> None:
     """Return when `condition` is true; raises TimeoutError when it was not in time."""
     async with asyncio.timeout(within):
-        while not await condition():  # noqa: ASYNC110 - what is waited for here has no event to tell of it
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

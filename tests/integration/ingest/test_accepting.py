@@ -99,6 +99,8 @@ async def test_the_largest_request(own_broker: Broker, ingest: Client, tenant: T
     assert (quotes.status, quotes.json["error"]["code"]) == (413, "payload_too_large")
 
 
+REFUSALS = {(422, "validation_error"), (422, "unsupported_field"), (422, "sender_not_allowed")}
+
 NOT_JSON: list[bytes] = [
     b"", b"x", b"null", b"[]", b'"s"', b"{", b'{"recipient": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800"}', b"\xff",
     b"[" * 100_000, b'{"a":' * 100_000, b'{"recipient":' + b"9" * 5000 + b"}", b'{"a":' + b"[" * 900 + b"]" * 900 + b"}",
@@ -130,7 +132,7 @@ async def test_bad_input_is_a_4xx_and_nothing_is_queued(own_broker: Broker, inge
         assert_error_shape(reply.json)
     for changes in WRONG:
         reply = await ingest.send(tenant, tenant.mail(**changes), "bad")
-        assert (reply.status, reply.json["error"]["code"]) == (422, "validation_error"), changes
+        assert (reply.status, reply.json["error"]["code"]) in REFUSALS, changes
         assert reply.json["errors"], changes
         assert_error_shape(reply.json)
         assert_rate_headers(reply.headers)
@@ -148,7 +150,7 @@ async def test_the_sender_must_be_ours(ingest: Client, tenant: Tenant, log: Log)
     await known(ingest, stranger)
     for sender in (f"a@{stranger.domain}", f"a@sub.{tenant.domain}", "a@example.com"):
         reply = await ingest.send(tenant, tenant.mail(**{"from": sender}))
-        assert reply.status == 422
+        assert (reply.status, reply.json["error"]["code"]) == (422, "sender_not_allowed")
         assert [(e["field"], e["code"]) for e in reply.json["errors"]] == [("from", "sender_not_allowed")]
     reply = await ingest.send(stranger, stranger.mail())
     assert [(e["field"], e["code"]) for e in reply.json["errors"]] == [("from", "required")]

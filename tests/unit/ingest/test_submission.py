@@ -103,6 +103,12 @@ def test_all_faults_at_once() -> None:
 )
 def test_a_field_that_is_not_built_yet_is_never_ignored(field: str) -> None:
     assert faults_of(**{field: "x"}) == [(field, "unsupported_field")]
+    with pytest.raises(Refused) as refused:
+        read(**{field: "x"})
+    assert refused.value.code == "unsupported_field"
+    with pytest.raises(Refused) as refused:
+        read(**{field: "x"}, priority="?")
+    assert refused.value.code == "validation_error"
 
 
 @pytest.mark.parametrize("field", ["recipient", "subject", "text"])
