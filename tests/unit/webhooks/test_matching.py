@@ -1,0 +1,36 @@
+"""Which endpoints an event goes to (R31)."""
+
+from services.webhooks.domain.matching import CLOCK_SKEW_MS, matching
+from tests.unit.webhooks.made import NOW_MS, an_endpoint, an_event
+
+
+def test_by_type_or_star() -> None:
+    endpoints = [
+        an_endpoint("all"),
+        an_endpoint("this", events=["message.delivered", "message.queued"]),
+        an_endpoint("other", events=["message.delivered"]),
+    ]
+    assert [endpoint.id for endpoint in matching(an_event(), endpoints)] == ["all", "this"]
+
+
+def test_by_any_tag_in_common_or_none_asked_for() -> None:
+    endpoints = [
+        an_endpoint("none"),
+        an_endpoint("one of two", tags=["news", "code"]),
+        an_endpoint("other", tags=["news"]),
+    ]
+    assert [endpoint.id for endpoint in matching(an_event(tags=["code", "login"]), endpoints)] == ["none", "one of two"]
+    assert [endpoint.id for endpoint in matching(an_event(tags=[]), endpoints)] == ["none"]
+
+
+def test_never_another_project() -> None:
+    assert matching(an_event(), [an_endpoint(project="prj_2")]) == []
+
+
+def test_only_events_after_the_endpoint_was_made() -> None:
+    def goes(created_ms: int) -> bool:
+        return bool(matching(an_event(), [an_endpoint(created_ms=created_ms)]))
+
+    assert goes(NOW_MS)
+    assert goes(NOW_MS + CLOCK_SKEW_MS)  # two machines' clocks: rather one too many than one too few
+    assert not goes(NOW_MS + CLOCK_SKEW_MS + 1)
