@@ -1,11 +1,11 @@
 """A scripted webhook endpoint: records every request to the byte, and answers each path as it is told.
 
-    async with WebhookReceiver() as receiver:
-        receiver.script("/a", Answer(500), Answer(200))   # in this order, then the usual 204
-        receiver.always("/b", HANG)                        # until `release()`
-        … "url": receiver.url("/a") …
-        first, second = await receiver.requests("/a", 2)
-        event = first.verified(secret)                     # by the standardwebhooks library
+async with WebhookReceiver() as receiver:
+    receiver.script("/a", Answer(500), Answer(200))   # in this order, then the usual 204
+    receiver.always("/b", HANG)                        # until `release()`
+    … "url": receiver.url("/a") …
+    first, second = await receiver.requests("/a", 2)
+    event = first.verified(secret)                     # by the standardwebhooks library
 """
 
 import asyncio
@@ -13,19 +13,16 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Self, assert_never
 
 from aiohttp import web
 from standardwebhooks import Webhook
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int = 204
-    headers: Mapping[str, str] = _NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
