@@ -24,7 +24,7 @@ def mail_of(stack: Stack, message_id: str) -> EmailMessage:
 
 async def test_one_mail_from_http_to_the_inbox_and_back_as_events(stack: Stack) -> None:
     async with WebhookReceiver() as receiver:
-        status, endpoint, _ = await stack.call("POST", "/v1/webhooks", {"url": receiver.url(), "events": ["*"]})
+        status, endpoint, _ = await stack.call("POST", "/v1/webhooks", {"url": receiver.url("/hooks"), "events": ["*"]})
         assert status == 201
 
         status, answer, headers = await stack.call(
@@ -67,8 +67,8 @@ async def test_one_mail_from_http_to_the_inbox_and_back_as_events(stack: Stack) 
         # The same events, with the same ids and content, in Kafka, at the endpoint and in the feed (R31, R32, R35).
         in_kafka = by_message(await stack.read_topic("message-events"))[message_id]
         assert in_kafka == timeline
-        await receiver.until(3, within=20)
-        at_endpoint = {event["id"]: event for event in receiver.events(endpoint["secret"])}
+        requests = await receiver.requests("/hooks", 3, within=20)
+        at_endpoint = {request.webhook_id: request.verified(endpoint["secret"]) for request in requests}
         assert {
             key: {**event, "timestamp": event["time"]} for event in timeline for key in [event["id"]]
         } == at_endpoint
