@@ -6,7 +6,6 @@ DECISIONS = Counter("router_decisions", "Inputs by what they made of their messa
 REPLAYS = Counter(
     "router_replays", "Inputs that were decided before a crash, so their outbox was emitted again.", ["lane"]
 )
-MISROUTED = Counter("router_misrouted_inputs", "Inputs of a message that does not live in their partition.", ["lane"])
 OVERDUE = Counter(
     "router_overdue_attempts", "Attempts without an outcome that the watchdog handed out again.", ["lane"]
 )

@@ -34,6 +34,7 @@ class Queues:
         self._stirred: set[str] = set()  # somebody there may have a place now
         self._closed: set[str] = set()
         self._changed: set[str] = set()  # since the last snapshot
+        self._told = False  # the first snapshot replaces what the last owner said, even by nothing
         self._horizons: dict[str, Horizon] = {}
         self.waiting = 0
         self.in_flight = 0
@@ -98,8 +99,9 @@ class Queues:
 
     def snapshot(self, store: Store, lane: Lane, partition: int, now_ms: int) -> QueueState | None:
         """The queues as people see them, or None where nothing has changed since the last time."""
-        if not self._changed:
+        if self._told and not self._changed:
             return None
+        self._told = True
         for destination in self._changed:
             self._horizons[destination] = store.horizon(destination)
         for destination in self._horizons.keys() - self._groups.keys():
@@ -170,6 +172,7 @@ class Overlay:
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
         self._groups: dict[str, Group] = {}
+        self._came: set[str] = set()  # called before, and their turn was decided in this batch
 
     def group(self, destination: str) -> Group:
         group = self._groups.get(destination)
@@ -185,7 +188,8 @@ class Overlay:
     def called_has_room(self, message_id: str, destination: str, tier: int) -> bool:
         """Whether who was called from the queue may go: its reserved place is its own now."""
         group = self.group(destination)
-        if self._queues.has_reserved(message_id):
+        if self._queues.has_reserved(message_id) and message_id not in self._came:
+            self._came.add(message_id)
             group.reserved[tier] -= 1
         return group.has_room(tier)
 

@@ -114,6 +114,7 @@ class RouterOnLog:
         self._window = window
         self._max_batch = max_batch
         self.committed = 0
+        self.skew_ms = 0  # how far the router's idea of broker time is ahead
         self._epoch = -1
         self._applied = 0
         self._store: SqliteStore | None = None
@@ -131,7 +132,7 @@ class RouterOnLog:
             self.listing,
             self,
             clock=self,
-            now_ms=lambda: self.log.now_ms,
+            now_ms=lambda: self.log.now_ms + self.skew_ms,
             window=self._window,
             feedback_window_ms=30 * 86_400_000,
         )

@@ -149,6 +149,38 @@ async def test_the_outbox_holds_no_more_than_its_batch(router: RouterOnLog) -> N
     assert [entry["input_offset"] for entry in router.state(one)["outbox"]] == [1]
 
 
+async def test_killed_twice_what_the_first_batch_decided_still_comes_out(router: RouterOnLog) -> None:  # D25
+    one = make.message_id()
+    router.give(make.submit(one))
+    with pytest.raises(Killed):
+        await router.batch(killed_after="state")
+    router.kill()
+    router.start()
+    router.give(make.delivered(one))
+    with pytest.raises(Killed):
+        await router.batch(killed_after="state")  # the replayed Submit and the outcome, together
+    router.kill()
+    router.start()
+    await router.settle()
+    assert router.statuses(one) == ["queued", "accepted", "delivered"]
+
+
+async def test_a_timer_that_was_not_believed_comes_again(router: RouterOnLog) -> None:  # D24
+    one = make.message_id()
+    router.give(make.submit(one))
+    await router.settle()
+    router.give(make.temporary(one))
+    await router.settle()
+    router.log.now_ms += 20_000
+    router.skew_ms = 15_000
+    await router.tick()
+    await router.batch()
+    assert len(router.sent()) == 1
+    router.skew_ms = 0
+    await router.settle_at(NOW + 30_000)
+    assert len(router.sent()) == 2
+
+
 async def test_a_hand_out_that_its_own_batch_has_overtaken_is_not_sent(router: RouterOnLog) -> None:
     one = make.message_id()
     router.give(make.submit(one))
