@@ -1,7 +1,5 @@
 """Who is asking, may they, and not too often (R13, R14): before anything else of a request is looked at."""
 
-from dataclasses import dataclass
-
 from services.ingest.domain.access import Caller, Scope, bearer_of, caller_of, invalid_key, require
 from services.ingest.domain.faults import Refused
 from services.ingest.domain.keys import hash_of, well_formed
@@ -11,12 +9,6 @@ from services.ingest.ports import Allowance, Freshness, Keys, RateLimits
 # to guess keys with (D81). Good keys are never counted here.
 ANONYMOUS_PER_MINUTE = 300
 WAIT_SECONDS = 1  # tables catch up within a second, or the brokers are away
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    caller: Caller
-    allowance: Allowance
 
 
 class TooMany(Refused):

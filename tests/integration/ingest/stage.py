@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chassis.ids import parse_message_id
 from chassis.log import Log, outgoing
+from chassis.service import Part
 from schemas.envelope import Payload, decode, seal
 from schemas.inputs import MESSAGE_INPUTS, Submit
 from schemas.tables import ApiKey, Domain, Project
@@ -65,7 +66,12 @@ class Client:
 
     url: str
     session: aiohttp.ClientSession
-    headers: dict[str, str] = field(default_factory=dict)
+    running: list[Part]
+
+    async def stop(self) -> None:
+        """As at SIGTERM: part by part, in reverse."""
+        while self.running:
+            await self.running.pop().stop()
 
     async def call(
         self,
@@ -139,13 +145,13 @@ async def replica(
     }
     service = await build(IngestSettings(**values | settings))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        client = Client(f"http://127.0.0.1:{port}", session, list(service.parts))
         for part in service.parts:
             await part.start()
         try:
-            yield Client(f"http://127.0.0.1:{port}", session)
+            yield client
         finally:
-            for part in reversed(service.parts):
-                await part.stop()
+            await client.stop()
 
 
 @asynccontextmanager

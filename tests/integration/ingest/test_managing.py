@@ -19,6 +19,7 @@ from chassis.table import ANSWER_AFTER
 from schemas.envelope import Payload, decode
 from schemas.tables import Suppression, WebhookEndpoint
 from schemas.topics import TOPICS
+from services.ingest.api import bodies, edge
 from services.ingest.domain.keys import new_key
 from tests.integration.ingest.stage import (
     SEALING_KEY,
@@ -392,3 +393,39 @@ async def test_request_ids_do_not_mix(ingest: Client, tenant: Tenant) -> None:
         return {reply.headers["X-Request-Id"], str(reply.json["request_id"])} == {f"mine-{number}"}
 
     assert all(await asyncio.gather(*(one(number) for number in range(50))))
+
+
+async def test_requests_at_hand_are_answered_before_the_end(own_broker: Broker, tenant: Tenant, tmp_path: Path) -> None:
+    """D8: told to stop with 50 requests in flight (each takes 0.3 s), it answers all of them."""
+    async with replica(own_broker, tmp_path) as client:
+        await holds(client.ready)
+        path, key = "/v1/suppressions", tenant.live
+        at_hand = [
+            asyncio.create_task(client.call("POST", path, key=key, json={"recipient": f"d8-{n}@example.net"}))
+            for n in range(50)
+        ]
+        await asyncio.sleep(ANSWER_AFTER / 2)
+        await client.stop()
+        assert [reply.status for reply in await asyncio.gather(*at_hand)] == [201] * 50
+        assert not await client.alive()
+
+
+async def test_a_body_that_trickles_is_cut(
+    ingest: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """D76: a deadline for the whole body, not for the next byte of it."""
+    monkeypatch.setattr(bodies, "RECEIVE_SECONDS", 0.3)
+    monkeypatch.setattr(edge, "DRAIN_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(ingest.url.rpartition(":")[2]))
+    head = (
+        f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tenant.live}\r\nContent-Length: 1000\r\n\r\n"
+    )
+    writer.write(head.encode())
+    answer = asyncio.create_task(reader.read(4096))
+    begun = time.monotonic()
+    while not answer.done() and time.monotonic() - begun < 5:
+        writer.write(b" ")
+        await asyncio.wait({answer}, timeout=0.05)
+    assert b"HTTP/1.1 400" in answer.result()
+    assert time.monotonic() - begun < 3
+    writer.close()
