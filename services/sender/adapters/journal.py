@@ -20,18 +20,17 @@ from chassis.tail import FromTime, Tail
 from chassis.telemetry import logger
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery, JournalEntry
 from schemas.envelope import MalformedRecord, by_type, decode, seal
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, Topic
 from services.sender import metrics
 from services.sender.domain.history import History
 
 _log = logger("journal")
 
-_TOPIC = TOPICS["attempt-journal"]
 APPEND_WITHIN = 5.0  # seconds for an append, or an append and its read-back
 # How far before a delivery's first dispatch its journal is looked for: clocks of two brokers, and a router's estimate.
 MARGIN_MS = 30_000
-_KEPT_CLOSED = 50_000  # settled attempts that are still in memory: about 100 MB
-_KEPT_FORGOTTEN = 1_000_000  # hashes of forgotten ones: about 70 MB
+KEPT_CLOSED = 50_000  # settled attempts that are still in memory: about 100 MB
+KEPT_FORGOTTEN = 1_000_000  # hashes of forgotten ones: about 70 MB
 
 
 @dataclass(slots=True)
@@ -43,21 +42,34 @@ class _Followed:
     since_ms: int | None = None  # everything later is, or was, in memory; None: not followed
     closed: deque[str] = field(default_factory=deque)  # keys in the order they were settled
     forgotten: set[int] = field(default_factory=set)
+    wanted: dict[str, int] = field(default_factory=dict)  # keys that are being looked for, and since when (ms)
 
 
 class AttemptJournal:
     """See `services.sender.ports.Journal`."""
 
-    def __init__(self, log: Log, tail: Tail, clock: Clock) -> None:
+    def __init__(
+        self,
+        log: Log,
+        tail: Tail,
+        clock: Clock,
+        topic: Topic = TOPICS["attempt-journal"],
+        *,
+        kept_closed: int = KEPT_CLOSED,
+        kept_forgotten: int = KEPT_FORGOTTEN,
+    ) -> None:
         self._log = log
+        self._topic = topic
+        self._kept_closed = kept_closed
+        self._kept_forgotten = kept_forgotten
         self._tail = tail
         self._not_sent: dict[str, AttemptRecorded] = {}  # the one with the highest dispatch, by key
         self._partitions: dict[int, _Followed] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        window = _TOPIC.retention
+        window = topic.retention
         assert window is not None
         # A claim holds its attempt for as long as the topic remembers it.
-        self._claims = Claims(log, tail, clock, topic=_TOPIC.name, read=self._read, window=window, path=None)
+        self._claims = Claims(log, tail, clock, topic=topic.name, read=self._read, window=window, path=None)
 
     # --- partitions ---
 
@@ -93,13 +105,14 @@ class AttemptJournal:
             metrics.JOURNAL_REREADS.inc()
             _log.info("journal_reread", partition=partition)
             await self._clear(partition, followed)
+        followed.since_ms = since_ms  # before it is read: what is forgotten on the way raises it
         try:
             await self._claims.follow(partition, FromTime(since_ms))
             await self._claims.caught_up(partition)
         except BaseException:
+            followed.since_ms = None
             await self._claims.unfollow(partition)
             raise
-        followed.since_ms = since_ms
 
     async def _clear(self, partition: int, followed: _Followed) -> None:
         followed.since_ms = None
@@ -117,15 +130,24 @@ class AttemptJournal:
         if followed is None or not followed.holders:
             raise LogUnavailable(f"journal partition {partition} is not followed")
         if followed.lock.locked() or self._uncertain(followed, key, delivery):
-            async with followed.lock:
-                if self._uncertain(followed, key, delivery):  # another may have read it again meanwhile
-                    await self._read_from(partition, followed, delivery.first_dispatched_at_ms - MARGIN_MS)
+            await self._read_again(partition, followed, key, delivery)
         winner, not_sent = self._claims.winner(key), self._not_sent.get(key)
         if winner is None:
             return History(not_sent=not_sent)
         claim = _decoded(winner.value, AttemptStarted)
         outcome = None if winner.closed_by is None else _decoded(winner.closed_by, AttemptRecorded)
         return History(claim, outcome, not_sent)
+
+    async def _read_again(self, partition: int, followed: _Followed, key: str, delivery: Delivery) -> None:
+        """Once for all who wait for it; what they wait for is not forgotten on the way."""
+        followed.wanted[key] = delivery.first_dispatched_at_ms
+        try:
+            async with followed.lock:
+                if self._uncertain(followed, key, delivery):
+                    await self._read_from(partition, followed, min(followed.wanted.values()) - MARGIN_MS)
+        finally:
+            del followed.wanted[key]
+            followed.closed.append(key)
 
     def given_back(self, delivery: Delivery) -> bool:
         found = self._not_sent.get(_key(delivery))
@@ -171,16 +193,16 @@ class AttemptJournal:
         if followed is None:
             return
         followed.closed.append(record.key)
-        if len(followed.closed) <= _KEPT_CLOSED // len(self._partitions):
+        if len(followed.closed) <= self._kept_closed // len(self._partitions):
             return
         key = followed.closed.popleft()
         winner = self._claims.winner(key)
-        if winner is not None and winner.closed_by is None:
-            return  # given back once, and begun again: it is settled later
+        if key in followed.wanted or (winner is not None and winner.closed_by is None):
+            return  # looked for now; or given back once, and begun again: it comes here once more
         self._claims.forget(key)
         self._not_sent.pop(key, None)
         followed.forgotten.add(hash(key))
-        if len(followed.forgotten) > _KEPT_FORGOTTEN // len(self._partitions):
+        if len(followed.forgotten) > self._kept_forgotten // len(self._partitions):
             followed.forgotten.clear()
             followed.since_ms = record.timestamp_ms
 
@@ -209,7 +231,7 @@ class AttemptJournal:
             project_id=project_id,
         )
         partition = partition_of(entry.message_id)
-        return outgoing(_TOPIC, envelope, key=key, partition=partition, valid_until_ms=valid_until_ms)
+        return outgoing(self._topic, envelope, key=key, partition=partition, valid_until_ms=valid_until_ms)
 
 
 def partition_of(message_id: str) -> int:

@@ -7,8 +7,9 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 
-SOFT_LIMIT = 78  # columns of a line where it can be folded (RFC 5322, 2.1.1)
+SOFT_LIMIT = 76  # columns of a line where it can be folded: 78 (RFC 5322, 2.1.1), 76 with encoded words (RFC 2047, 2)
 WORD_LIMIT = 75  # characters of one encoded word (RFC 2047, 2)
 _LONGEST_WORD = 900  # of plain text on one line: more would come near the 998 that no line may exceed
 
@@ -41,10 +42,10 @@ def free_text(name: str, value: str, *, literal: bool) -> str:
     `literal`: the value is what people read, so what looks like an encoded word is encoded, too, and odd white space
     is kept exactly. Otherwise ASCII passes as it was given: it may be a list of URLs, or encoded already.
     """
-    words = checked(name, value).split(" ")
+    words, room = checked(name, value).split(" "), SOFT_LIMIT - len(name) - 2
     if literal and (not all(words) or any("=?" in word for word in words)):
-        return _laid_out(name, list(encoded_words(value, SOFT_LIMIT - len(name) - 2)))
-    return _laid_out(name, list(_with_encoded_runs(words)))
+        return _laid_out(name, list(encoded_words(value, room)))
+    return _laid_out(name, list(_with_encoded_runs(words, room)))
 
 
 def mailboxes(name: str, addresses: Sequence[str]) -> str:
@@ -69,7 +70,7 @@ def _mailbox_pieces(text: str) -> tuple[str, ...]:
     if not name:
         return (address,)
     if not _PRINTABLE.fullmatch(name) or "=?" in name:
-        return (*encoded_words(name, WORD_LIMIT), f"<{address}>")
+        return (*encoded_words(name, WORD_LIMIT - len("Reply-To:")), f"<{address}>")
     if _ATOMS.fullmatch(name):
         return (*name.split(" "), f"<{address}>")
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -110,19 +111,19 @@ def _encoded_word(octets: bytes, in_b: bool) -> str:
     return f"=?utf-8?q?{''.join(_Q_OF[octet] for octet in octets)}?="
 
 
-def _with_encoded_runs(words: Sequence[str]) -> Iterator[str]:
+def _with_encoded_runs(words: Sequence[str], first_room: int) -> Iterator[str]:
     """Plain words as they are; neighbours that need it are encoded together, with the spaces between them."""
-    run: list[str] = []
-    for word in words:
-        if _PRINTABLE.fullmatch(word) and len(word) <= _LONGEST_WORD:
-            if run:
-                yield from encoded_words(" ".join(run), WORD_LIMIT)
-                run = []
-            yield word
+    room = first_room
+    for plain, run in groupby(words, key=_is_plain):
+        if plain:
+            yield from run
         else:
-            run.append(word)
-    if run:
-        yield from encoded_words(" ".join(run), WORD_LIMIT)
+            yield from encoded_words(" ".join(run), room)
+        room = WORD_LIMIT
+
+
+def _is_plain(word: str) -> bool:
+    return len(word) <= _LONGEST_WORD and _PRINTABLE.fullmatch(word) is not None
 
 
 def _laid_out(name: str, pieces: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 REPLY_LIMIT = 8192  # octets of one reply, all lines
 KEPT_LIMIT = 4096  # octets of a reply that events carry
 
-_LINE = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -]).*)?", re.DOTALL)
 # RFC 3463: class.subject.detail, at the start of the text.
 _ENHANCED = re.compile(r"([245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2}))(?![0-9.])")
 # C0 but the line feed between lines, DEL, C1, and the separators that some viewers break lines at.

@@ -1,0 +1,307 @@
+"""The honest attempt over ports in memory, with a death after every single call (R11, R23; D6, D25, D29, D40)."""
+
+from typing import Any
+
+import pytest
+
+from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
+from schemas.inputs import AttemptFinished, AttemptPostponed, AttemptRefused, AttemptUnknown
+from schemas.tables import Suppression
+from services.sender.domain.outcome import Outcome
+from services.sender.ports import Tenure
+from tests.kit.sender_ports import DELIVERED, TIMING, Died, Process, World
+from tests.unit.sender.test_mime import delivery as mime_delivery
+
+SUPPRESSION = Suppression(
+    id="sup_1",
+    project_id="prj_06GC8M3CFE0000000000000001",
+    scope="*",
+    recipient="ada@example.org",
+    reason="manual",
+    origin="api",
+    source_event_id=None,
+    created_at="2026-11-24T00:00:00.000Z",
+)
+OUTCOMES = [
+    DELIVERED,
+    Outcome("temporary", "transient", "rcpt", "450 4.2.1 Busy", 450, "4.2.1"),
+    Outcome("permanent", "invalid_recipient", "rcpt", "550 5.1.1 No", 550, "5.1.1"),
+    Outcome("unknown", "unknown", "reply"),
+]
+
+
+def delivery(**fields: Any) -> Delivery:
+    return mime_delivery(text="Hi").model_copy(update={"valid_until_ms": 1_790_000_060_000, **fields})
+
+
+def kinds(world: World) -> list[str]:
+    return [report.TYPE.removeprefix("input.attempt_") for report in world.inputs]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: outcome.outcome)
+async def test_five_steps_in_order(outcome: Outcome) -> None:
+    world = World(outcome=outcome)
+    process = Process(world, "a")
+    assert await process.carry_out(delivery())
+    assert process.calls == ["history", "slot", "claim", "rcpt", "data", "dot", "record", "report"]
+    started, recorded = world.journal
+    assert isinstance(started, AttemptStarted)
+    assert isinstance(recorded, AttemptRecorded)
+    assert started.deadline_ms == started.started_at_ms + TIMING.deadline_ms
+    assert (recorded.outcome, recorded.category) == (outcome.outcome, outcome.category)
+    (told,) = world.inputs
+    assert (told.attempt, told.dispatch) == (1, 1)
+    if isinstance(told, AttemptUnknown):
+        assert outcome.outcome == "unknown"
+        assert told.content == delivery().content
+    else:
+        assert isinstance(told, AttemptFinished)
+        assert (told.outcome, told.category) == (outcome.outcome, outcome.category)
+        assert (told.content is not None) == (outcome.outcome == "temporary")
+        assert (told.detail.reply, told.detail.mx_host) == (outcome.reply, "mx.example.org")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: outcome.outcome)
+async def test_a_death_after_any_call_loses_nothing_and_sends_at_most_once(outcome: Outcome) -> None:
+    """The crash loop: die after call 1, 2, 3 … until it is not reached; the next owner finishes."""
+    dies_after, reached = 1, True
+    while reached:
+        world = World(outcome=outcome)
+        first = Process(world, "a", dies_after=dies_after)
+        try:
+            await first.carry_out(delivery())
+            reached = False
+        except Died:
+            assert await Process(world, "b").carry_out(delivery())
+        assert len(world.mails) <= 1
+        assert world.inputs
+        last = world.inputs[-1]
+        if "claim" in first.calls and "record" not in first.calls:
+            assert kinds(world)[-1] == "unknown", first.calls
+        elif outcome.outcome == "unknown":
+            assert isinstance(last, AttemptUnknown)
+        else:
+            assert isinstance(last, AttemptFinished)
+            assert (last.outcome, len(world.mails)) == (outcome.outcome, 1)
+        assert len({(r.TYPE, r.dispatch) for r in world.inputs}) == 1, "a repetition says the same"
+        dies_after += 1
+    assert dies_after == 10  # eight calls, then one round without a death
+
+
+async def test_two_deaths_in_a_row_while_giving_up() -> None:
+    """Whoever gives another's attempt up may die at it, too."""
+    for dies_after in range(1, 8):
+        world = World()
+        with pytest.raises(Died):
+            await Process(world, "a", dies_after=6).carry_out(delivery())
+        try:
+            await Process(world, "b", dies_after=dies_after).carry_out(delivery())
+        except Died:
+            assert await Process(world, "c").carry_out(delivery())
+        assert len(world.mails) == 1
+        assert set(kinds(world)) == {"unknown"}
+
+
+async def test_another_owners_claim_is_waited_for_until_its_deadline_and_margin() -> None:
+    world = World()
+    with pytest.raises(Died):
+        await Process(world, "a", dies_after=3).carry_out(delivery())
+    began = world.now_ms
+    assert await Process(world, "b").carry_out(delivery())
+    assert world.now_ms - began >= TIMING.deadline_ms + TIMING.margin_ms
+    assert (world.mails, kinds(world)) == ([], ["unknown"])
+
+
+async def test_an_outcome_that_comes_while_we_wait_is_repeated() -> None:
+    """The old owner was only slow: its word counts."""
+    world = World()
+    with pytest.raises(Died):
+        await Process(world, "a", dies_after=6).carry_out(delivery())
+    other = World()
+    await Process(other, "a").carry_out(delivery())
+    world.at["sleep"] = lambda: world.journal.append(other.journal[1])
+    assert await Process(world, "b").carry_out(delivery())
+    assert kinds(world) == ["finished"]
+    assert world.inputs == other.inputs, "word for word"
+
+
+async def test_an_outcome_that_lands_before_our_giving_up_wins() -> None:
+    world, other = World(), World()
+    with pytest.raises(Died):
+        await Process(world, "a", dies_after=6).carry_out(delivery())
+    await Process(other, "a").carry_out(delivery())
+    world.at["before record"] = lambda: world.journal.append(other.journal[1])
+    heir = Process(world, "b")
+    assert await heir.carry_out(delivery())
+    assert kinds(world) == ["finished"]
+    assert heir.read_back, "whether it came first is only known from the log"
+
+
+async def test_who_loses_the_claim_sends_nothing() -> None:
+    world = World()
+    rival = AttemptStarted(
+        message_id=delivery().message_id,
+        attempt=1,
+        dispatch=1,
+        owner="rival",
+        started_at_ms=world.now_ms,
+        deadline_ms=world.now_ms + 1000,
+        valid_until_ms=world.now_ms + 8000,
+    )
+    world.at["before claim"] = lambda: world.journal.append(rival)
+    assert await Process(world, "a").carry_out(delivery())
+    assert (world.mails, kinds(world)) == ([], ["unknown"])
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_an_unconfirmed_claim_is_asked_for_again(landed: bool) -> None:
+    world = World()
+    world.fail["claim!" if landed else "claim"] = 2
+    process = Process(world, "a")
+    assert await process.carry_out(delivery())
+    assert (len(world.mails), kinds(world)) == (1, ["finished"])
+    claims = [entry for entry in world.journal if isinstance(entry, AttemptStarted)]
+    assert len(claims) == (3 if landed else 1)
+
+
+async def test_an_unconfirmed_claim_without_a_lease_is_given_back() -> None:
+    """It may be in the log, and nobody may wait for a deadline because of it."""
+    world = World()
+    world.fail["claim!"] = 1
+    process = Process(world, "a")
+    world.at["sleep"] = lambda: setattr(process, "lease", False)
+    assert await process.carry_out(delivery())
+    assert (world.mails, kinds(world)) == ([], ["postponed"])
+    assert await Process(world, "b").carry_out(delivery(dispatch=2))
+    assert (len(world.mails), kinds(world)) == (1, ["postponed", "finished"])
+
+
+@pytest.mark.parametrize("what", ["record", "report"])
+async def test_what_became_of_a_begun_attempt_is_reported_however_long_it_takes(what: str) -> None:
+    """Also after a revoke: the lease gates claims, never the truth."""
+    world, tenure = World(), Tenure("deliveries", 0)
+    world.fail[what] = 20
+    process = Process(world, "a")
+
+    def lose_partition() -> None:
+        tenure.over = True
+        process.lease = False
+
+    world.at["dot"] = lose_partition
+    assert await process.carry_out(delivery(), tenure)
+    assert (len(world.mails), kinds(world)) == (1, ["finished"])
+
+
+@pytest.mark.parametrize(
+    ("point", "change", "expected"),
+    [
+        ("rcpt", {"lease": False}, "postponed"),
+        ("rcpt", {"is_fresh": False}, "postponed"),
+        ("rcpt", {"suppression": SUPPRESSION}, "refused"),
+        ("rcpt", {"now_ms": 1_790_000_060_001}, "postponed"),
+        ("data", {"now_ms": 1_790_000_060_001}, "postponed"),
+    ],
+)
+async def test_the_last_look_before_the_point_of_no_return(point: str, change: dict[str, Any], expected: str) -> None:
+    """R11, D29: nothing is sent, the attempt is open for a higher dispatch, and no attempt is used."""
+    world = World()
+    process = Process(world, "a")
+
+    def happen() -> None:
+        for name, value in change.items():
+            setattr(world if hasattr(world, name) else process, name, value)
+
+    world.at[point] = happen
+    assert await process.carry_out(delivery())
+    assert (world.mails, kinds(world)) == ([], [expected])
+    recorded = world.journal[-1]
+    assert isinstance(recorded, AttemptRecorded)
+    assert recorded.outcome == "not_sent"
+    # the same dispatch again says the same again, and sends nothing
+    assert await Process(world, "b").carry_out(delivery())
+    assert (world.mails, kinds(world)) == ([], [expected] * 2)
+    # a higher one may
+    world.suppression = None
+    assert await Process(world, "b").carry_out(delivery(dispatch=2))
+    assert (len(world.mails), kinds(world)[-1]) == (1, "finished")
+
+
+async def test_a_dispatch_that_was_given_back_while_we_claimed_it_is_not_sent() -> None:
+    world = World()
+    given_back = AttemptRecorded(
+        message_id=delivery().message_id, attempt=1, dispatch=1, owner="b", outcome="not_sent", category=None,
+        detail=None,
+    )  # fmt: skip
+    world.at["before claim"] = lambda: world.journal.append(given_back)
+    assert await Process(world, "a").carry_out(delivery())
+    assert (world.mails, kinds(world)) == ([], ["postponed"])
+
+
+async def test_a_known_suppression_costs_no_smtp_and_no_claim() -> None:
+    """R11."""
+    world = World(suppression=SUPPRESSION)
+    process = Process(world, "a")
+    assert await process.carry_out(delivery())
+    assert process.calls == ["history", "report"]
+    (told,) = world.inputs
+    assert isinstance(told, AttemptRefused)
+    assert (told.suppression_id, told.suppression_reason) == ("sup_1", "manual")
+
+
+async def test_nothing_starts_on_a_stale_list() -> None:
+    world = World()
+    process = Process(world, "a", is_fresh=False)
+    world.at["sleep"] = lambda: setattr(process, "is_fresh", True)
+    assert await process.carry_out(delivery())
+    assert process.calls.index("sleep") < process.calls.index("slot")
+
+
+async def test_no_claim_without_a_lease() -> None:
+    world = World()
+    process = Process(world, "a", lease=False)
+    world.at["sleep"] = lambda: setattr(process, "lease", True)
+    assert await process.carry_out(delivery())
+    assert process.calls.index("sleep") < process.calls.index("claim")
+
+
+async def test_what_finds_no_room_goes_back() -> None:
+    world = World()
+    assert await Process(world, "a", room=False).carry_out(delivery())
+    (told,) = world.inputs
+    assert isinstance(told, AttemptPostponed)
+    assert told.until_ms > world.now_ms
+    assert told.content == delivery().content
+    assert world.journal == []
+
+
+async def test_a_delivery_that_landed_too_late_is_void() -> None:
+    world = World()
+    assert await Process(world, "a").carry_out(delivery(), landed_ms=1_790_000_060_001)
+    assert (world.journal, world.inputs, world.mails) == ([], [], [])
+
+
+async def test_a_lost_partition_is_left_to_its_next_owner() -> None:
+    world, tenure = World(), Tenure("deliveries", 0, over=True)
+    assert not await Process(world, "a").carry_out(delivery(), tenure)
+    assert (world.journal, world.inputs, world.mails) == ([], [], [])
+
+
+async def test_a_mail_that_can_not_be_written_bounces_and_says_so() -> None:
+    """Nothing accepted ever goes silent."""
+    world = World()
+    bad = delivery()
+    bad = bad.model_copy(update={"content": bad.content.model_copy(update={"headers": {"From": "x"}})})
+    assert await Process(world, "a").carry_out(bad)
+    (told,) = world.inputs
+    assert isinstance(told, AttemptFinished)
+    assert (told.outcome, told.category, told.detail.enhanced_code) == ("permanent", "rejected", "5.6.0")
+    assert world.mails == []
+
+
+async def test_a_known_outcome_is_told_under_the_dispatch_that_asks() -> None:
+    """The router's watchdog handed the attempt out again: it is not sent again."""
+    world = World()
+    assert await Process(world, "a").carry_out(delivery())
+    assert await Process(world, "b").carry_out(delivery(dispatch=2))
+    assert [report.dispatch for report in world.inputs] == [1, 2]
+    assert (len(world.mails), kinds(world)) == (1, ["finished", "finished"])
