@@ -165,6 +165,21 @@ async def test_killed_twice_what_the_first_batch_decided_still_comes_out(router:
     assert router.statuses(one) == ["queued", "accepted", "delivered"]
 
 
+async def test_whoever_was_called_is_not_called_again_before_that_is_decided(tmp_path: Path) -> None:
+    router = RouterOnLog(tmp_path, window=2)
+    ids = [make.message_id() for _ in range(4)]
+    router.give(*(make.submit(one) for one in ids))
+    await router.settle()
+    router.give(make.temporary(ids[0]), make.delivered(ids[1]))
+    await router.batch()
+    router.log.now_ms += 30_000
+    before = len(router.log.topics[router.inputs])
+    for _ in range(5):
+        await router.tick()
+    called = [record.key for record in router.log.topics[router.inputs][before:]]
+    assert sorted(called) == sorted([ids[0], ids[2], ids[3]])
+
+
 async def test_a_timer_that_was_not_believed_comes_again(router: RouterOnLog) -> None:  # D24
     one = make.message_id()
     router.give(make.submit(one))
