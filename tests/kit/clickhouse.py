@@ -38,6 +38,14 @@ class Database:
         finally:
             client.close()
 
+    def command(self, statement: str) -> None:
+        """What an operator would type; tables by their bare names."""
+        client = clickhouse_connect.get_client(dsn=self.url, database=self.name)
+        try:
+            client.command(statement)
+        finally:
+            client.close()
+
 
 @contextmanager
 def any_clickhouse() -> Iterator[str]:

@@ -25,11 +25,10 @@ Values = dict[str, object]
 # The feed looks this many offsets ahead first: a client that starts at the beginning is not answered by sorting all.
 _WINDOW = 5_000
 _NO_WINDOW = 2**61  # beyond any offset
+# `latest` and `outcome` whole, never a part of them (schema.py says why).
 _MESSAGE = """
-    message_id, latest.sequence, latest.status, recipient, mail_from, mail_subject, tags, metadata,
-    toUnixTimestamp64Milli(created_at), toUnixTimestamp64Milli(latest.time), attempts,
-    toUnixTimestamp64Milli(latest.next_attempt_at), latest.reason,
-    outcome.sequence, outcome.code, outcome.enhanced_code, outcome.category, outcome.reply
+    message_id, recipient, mail_from, mail_subject, tags, metadata, toUnixTimestamp64Milli(created_at), attempts,
+    latest, outcome
 """
 
 
@@ -216,7 +215,7 @@ def _lasting(filters: MessageFilters, values: Values) -> Conditions:
 def _merged(filters: MessageFilters, values: Values) -> Conditions:
     found: Conditions = []
     for name, condition, value in (
-        ("status", "latest.status = {status:String}", filters.status),
+        ("status", "substring(status_at, 11) = {status:String}", filters.status),
         ("sender", "mail_from_address = {sender:String}", filters.sender),
         ("subject", "positionCaseInsensitiveUTF8(mail_subject, {subject:String}) > 0", filters.subject),
     ):
@@ -251,24 +250,27 @@ def _ranges(start: Positions, window: int) -> tuple[str, Values]:
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    (
-        message_id, sequence, status, recipient, sender, subject, tags, metadata,
-        created_at, updated_at, attempts, next_attempt_at, reason,
-        attempt_sequence, code, enhanced_code, category, reply,
-    ) = row  # fmt: skip
+    message_id, recipient, sender, subject, tags, metadata, created_at, attempts, latest, outcome = row
     return Message(
         message_id=message_id,
-        sequence=sequence,
-        status=status,
+        sequence=latest["sequence"],
+        status=latest["status"],
         recipient=recipient,
         sender=sender,
         subject=subject,
         tags=tags,
         metadata=metadata,
         created_at=created_at,
-        updated_at=updated_at,
+        updated_at=latest["time"],
         attempts=attempts,
-        next_attempt_at=next_attempt_at,
-        reason=reason,
-        outcome=Outcome(code, enhanced_code, category, reply) if attempt_sequence else None,
+        next_attempt_at=latest["next_attempt_at"],
+        reason=latest["reason"],
+        outcome=Outcome(
+            code=outcome["code"],
+            enhanced_code=outcome["enhanced_code"],
+            category=outcome["category"],
+            reply=outcome["reply"],
+        )
+        if outcome["sequence"]
+        else None,
     )

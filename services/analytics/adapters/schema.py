@@ -60,8 +60,11 @@ SETTINGS {_DEDUPLICATE}, {_POINT_READS}
 """
 
 # One row per message as of its latest event. What every event of a message repeats is taken from any of them; sender
-# and subject come with `message.queued` alone, so the longest wins over ""; the rest goes by `sequence`, which
-# stands first in its tuple.
+# and subject come with `message.queued` alone, so they win over ""; the rest goes by `sequence`, which stands first in
+# its tuple.
+# A tuple is only ever read whole: under FINAL its subcolumns (`latest.status`, and what the optimizer turns into one)
+# are not aggregated, the first row's would show. What is filtered by is a column of its own: `status_at` is the
+# sequence in ten digits and the status, so the highest is the latest.
 _MESSAGES = f"""
 CREATE TABLE IF NOT EXISTS messages (
     project_id LowCardinality(String),
@@ -78,10 +81,11 @@ CREATE TABLE IF NOT EXISTS messages (
     latest SimpleAggregateFunction(max, Tuple(
         sequence UInt32,
         status String,
-        time DateTime64(3, 'UTC'),
+        time Int64,
         reason String,
-        next_attempt_at DateTime64(3, 'UTC')
+        next_attempt_at Int64
     )),
+    status_at SimpleAggregateFunction(max, String),
     outcome SimpleAggregateFunction(max, Tuple(
         sequence UInt32,
         code UInt16,
@@ -114,7 +118,14 @@ SELECT
     mail_from_address,
     mail_subject,
     attempt AS attempts,
-    tuple(sequence, toString(status), event_time, toString(reason), next_attempt_at) AS latest,
+    tuple(
+        sequence,
+        toString(status),
+        toUnixTimestamp64Milli(event_time),
+        toString(reason),
+        toUnixTimestamp64Milli(next_attempt_at)
+    ) AS latest,
+    concat(leftPad(toString(sequence), 10, '0'), status) AS status_at,
     if(
         attempt > 0,
         tuple(sequence, code, toString(enhanced_code), toString(category), reply),

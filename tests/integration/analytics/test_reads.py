@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chassis.clock import SystemClock
 from schemas.envelope import encode, to_timestamp
-from tests.integration.analytics.bench import Api, Bench, ids
+from tests.integration.analytics.bench import TABLES, Api, Bench, ids
 from tests.kit.history import OTHER_PROJECT, History
 
 HOUR_MS = 3_600_000
@@ -69,6 +69,40 @@ async def test_events_that_arrive_in_any_order_and_twice_make_the_same_message(b
     assert [event["sequence"] for event in body["timeline"]] == [1, 2, 3, 4]
     assert (body["status"], body["subject"], body["outcome"]["code"]) == ("bounced", "Your code", 550)
     assert len((await bench.api.get("/v1/messages"))["data"]) == 1
+
+
+async def test_each_event_in_an_insert_of_its_own_is_read_as_one_message_merged_or_not(
+    bench: Bench, history: History
+) -> None:
+    """The state is the latest event's at every step, and a merge changes no answer (R30)."""
+    steps = ("queued", "accepted", "deferred", "delivered")
+    life = history.life(*steps)
+    bench.append(*life)
+    (place,) = bench.log
+
+    async def answers() -> list[object]:
+        message = await bench.api.get(f"/v1/messages/{life[0].subject}")
+        listed = {status: ids((await bench.api.get("/v1/messages", status=status))["data"]) for status in steps}
+        return [message, listed, await bench.api.get("/v1/messages", subject="code"), await bench.api.get("/v1/events")]
+
+    for number, status in enumerate(steps, start=1):
+        await bench.insert(place, 1)
+        message, listed, by_subject, feed = await answers()
+        assert isinstance(message, dict)
+        assert (message["status"], message["updated_at"]) == (status, life[number - 1].time)
+        assert [event["sequence"] for event in message["timeline"]] == list(range(1, number + 1))
+        assert listed == {step: [life[0].subject] if step == status else [] for step in steps}
+        assert isinstance(by_subject, dict)
+        assert [found["status"] for found in by_subject["data"]] == [status]
+        assert isinstance(feed, dict)
+        assert len(feed["data"]) == number
+    assert bench.database.rows("SELECT count() FROM messages") == [(4,)]
+    before = await answers()
+    for table in TABLES:
+        bench.database.command(f"SYSTEM START MERGES {table}")
+        bench.database.command(f"OPTIMIZE TABLE {table} FINAL")
+    assert bench.database.rows("SELECT count() FROM messages") == [(1,)]
+    assert await answers() == before
 
 
 async def test_a_message_just_accepted_is_never_a_404_R30(bench: Bench, history: History) -> None:

@@ -109,7 +109,7 @@ async def _start_in_order(parts: Sequence[Any]) -> None:
 async def until(ask: Callable[[], Awaitable[T | None]], *, within: float = 30) -> T:
     """The first answer that is not None."""
     async with asyncio.timeout(within):
-        while (found := await ask()) is None:  # noqa: ASYNC110  # what is awaited lies behind HTTP
+        while (found := await ask()) is None:  # what is awaited lies behind HTTP
             await asyncio.sleep(0.02)
         return found
 
