@@ -41,16 +41,19 @@ class Ledger:
         self._stale.pop(delivery_id, None)
         self.settled(delivery_id, None)
 
-    def settled(self, delivery_id: str, following: Delivery | None) -> None:
-        """An own record of this delivery is in the log: it counts from now on, though the tail has yet to bring it."""
+    def settled(self, delivery_id: str, following: Delivery | None) -> bool:
+        """An own record of this delivery is in the log, though the tail has yet to bring it; whether it is news.
+
+        It is none where the partition was another's while the attempt ran, and that one went further.
+        """
         if following is not None:
-            self.pending[delivery_id] = following
-            return
+            return self.opened(following)
         self.pending.pop(delivery_id, None)
         self._closed[delivery_id] = None
         self._closed.move_to_end(delivery_id)
         if len(self._closed) > self._remember:
             self._closed.popitem(last=False)
+        return True
 
     def overruled(self, limit: int) -> Sequence[tuple[str, Delivery | None]]:
         """Deliveries whose last record in the log is not what counts, and what counts (None: closed).

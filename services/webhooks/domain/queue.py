@@ -76,10 +76,9 @@ class Queue:
                 self._place(lane, now_ms)
         taken = []
         while (lane_next := self._next()) is not None:
-            delivery = self._top(lane_next)
-            if delivery is not None:
-                self._start(lane_next, delivery)
-                taken.append(delivery)
+            starts_at_ms = self._starts_at_ms(lane_next)  # while it stood in line its first may have been closed
+            if starts_at_ms is not None and starts_at_ms <= now_ms:
+                taken.append(self._start(lane_next))
             self._place(lane_next, now_ms)
         return taken
 
@@ -133,6 +132,7 @@ class Queue:
         for lane in list(self._lanes.values()):
             if self._top(lane) is None and not lane.running and lane.breaker.quiet(now_ms):
                 self._unready(lane)
+                lane.wakes_at_ms = None  # a timer may be left: it must not touch who has the name then
                 del self._lanes[lane.endpoint_id]
         if self._overtaken > len(self._pending):
             self._overtaken = 0
@@ -161,12 +161,10 @@ class Queue:
 
     def _place(self, lane: _Lane, now_ms: int) -> None:
         """Among those that may start now, or under the time to look again; else its next event brings it back."""
-        delivery, opens_at_ms = self._top(lane), lane.breaker.opens_at_ms()
-        if delivery is None or opens_at_ms is None or len(lane.running) >= self._limits.per_endpoint:
+        at_ms = self._starts_at_ms(lane)
+        if at_ms is None:
             self._unready(lane)
-            return
-        at_ms = max(delivery.due_at_ms, lane.held_until_ms, opens_at_ms)
-        if at_ms > now_ms:
+        elif at_ms > now_ms:
             self._unready(lane)
             self._wake(lane, at_ms)
         elif lane.running:
@@ -175,6 +173,13 @@ class Queue:
         else:
             self._more.pop(lane.endpoint_id, None)
             self._first.setdefault(lane.endpoint_id, lane)
+
+    def _starts_at_ms(self, lane: _Lane) -> int | None:
+        """When the lane's first may start; None where only another event can tell."""
+        delivery, opens_at_ms = self._top(lane), lane.breaker.opens_at_ms()
+        if delivery is None or opens_at_ms is None or len(lane.running) >= self._limits.per_endpoint:
+            return None
+        return max(delivery.due_at_ms, lane.held_until_ms, opens_at_ms)
 
     def _unready(self, lane: _Lane) -> None:
         self._first.pop(lane.endpoint_id, None)
@@ -188,7 +193,8 @@ class Queue:
             return self._more.popitem(last=False)[1]
         return None
 
-    def _start(self, lane: _Lane, delivery: Delivery) -> None:
-        heapq.heappop(lane.waiting)
+    def _start(self, lane: _Lane) -> Delivery:
+        _, _, delivery = heapq.heappop(lane.waiting)
         lane.running[delivery.id] = lane.breaker.started()
         self.open += 1
+        return delivery

@@ -65,12 +65,12 @@ class DeliveryPartition:
 
     def settled(self, delivery_id: str, following: Delivery | None) -> None:
         """What an attempt made of a delivery is in the log."""
-        self._ledger.settled(delivery_id, following)
+        news = self._ledger.settled(delivery_id, following)
         if self._closed or not self._live:
             return
         if following is None:
             self._queue.remove(delivery_id)
-        else:
+        elif news:
             self._enqueue([following])
 
     def close(self) -> None:
