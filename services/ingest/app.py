@@ -30,12 +30,11 @@ from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import messages_router
 from services.ingest.api.suppressions import suppressions_router
 from services.ingest.api.webhooks import webhooks_router
-from services.ingest.handlers.acceptance import AcceptMessage
-from services.ingest.handlers.admission import Admission
-from services.ingest.handlers.endpoints import ManageEndpoints
-from services.ingest.handlers.keys import ManageKeys
-from services.ingest.handlers.reads import ReadThrough
-from services.ingest.handlers.suppressions import ManageSuppressions
+from services.ingest.handlers import AcceptMessage, Admission
+from services.ingest.management.endpoints import ManageEndpoints
+from services.ingest.management.keys import ManageKeys
+from services.ingest.management.reads import ReadThrough
+from services.ingest.management.suppressions import ManageSuppressions
 from services.ingest.settings import IngestSettings, seals_of
 
 _FRESH_WITHIN = 1.0  # seconds a request waits for tables that lag

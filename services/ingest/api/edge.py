@@ -15,7 +15,7 @@ from services.ingest import metrics
 from services.ingest.domain.access import Caller
 from services.ingest.domain.access import Scope as KeyScope
 from services.ingest.domain.faults import Refused
-from services.ingest.handlers.admission import Admission, TooMany, check
+from services.ingest.handlers import Admission, TooMany, check
 from services.ingest.ports import Allowance
 
 _STATE = "allowance"

@@ -6,7 +6,7 @@ from chassis.http import json_response
 from services.ingest.api.bodies import page_response, read_object
 from services.ingest.api.edge import Gate
 from services.ingest.domain.pages import read_page
-from services.ingest.handlers.keys import ManageKeys
+from services.ingest.management.keys import ManageKeys
 
 
 def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:

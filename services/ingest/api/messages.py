@@ -8,8 +8,8 @@ from chassis.http import request_id_of
 from services.ingest.api.bodies import read_body
 from services.ingest.api.edge import Gate
 from services.ingest.domain.faults import Refused
-from services.ingest.handlers.acceptance import Answer, SendRequest
-from services.ingest.handlers.reads import ReadThrough
+from services.ingest.handlers import Answer, SendRequest
+from services.ingest.management.reads import ReadThrough
 from services.ingest.ports import Reply
 
 AcceptMessage = Callable[[SendRequest], Awaitable[Answer]]

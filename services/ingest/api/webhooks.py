@@ -7,8 +7,8 @@ from services.ingest.api.bodies import page_response, read_object
 from services.ingest.api.edge import Gate
 from services.ingest.api.messages import passed_on
 from services.ingest.domain.pages import read_page
-from services.ingest.handlers.endpoints import ManageEndpoints
-from services.ingest.handlers.reads import ReadThrough
+from services.ingest.management.endpoints import ManageEndpoints
+from services.ingest.management.reads import ReadThrough
 
 
 def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) -> APIRouter:

@@ -9,7 +9,7 @@ from chassis.ids import MessageIds
 from chassis.log import LogUnavailable
 from services.ingest.domain.access import Caller
 from services.ingest.domain.faults import Refused
-from services.ingest.handlers.acceptance import AcceptMessage, Answer, SendRequest
+from services.ingest.handlers import AcceptMessage, Answer, SendRequest
 from services.ingest.ports import Senders
 from tests.unit.ingest.stand_ins import ClaimLog, Died, Directory, Faults, HandClock, Inputs, Kafka, NobodyAsks
 

@@ -13,9 +13,9 @@ from services.ingest.domain.access import Caller
 from services.ingest.domain.faults import Refused
 from services.ingest.domain.keys import hash_of, new_key
 from services.ingest.domain.pages import PageRequest
-from services.ingest.handlers.admission import Admission, TooMany, check
-from services.ingest.handlers.keys import ManageKeys
-from services.ingest.handlers.suppressions import ManageSuppressions
+from services.ingest.handlers import Admission, TooMany, check
+from services.ingest.management.keys import ManageKeys
+from services.ingest.management.suppressions import ManageSuppressions
 from services.ingest.ports import Allowance
 from tests.unit.ingest.stand_ins import HandClock
 

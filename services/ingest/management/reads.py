@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chassis.ids import MessageIds
 from services.ingest.domain.access import Caller
 from services.ingest.domain.faults import Refused
-from services.ingest.handlers.endpoints import ManageEndpoints
+from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.ports import Analytics, AnalyticsAway, Reply
 
 RETRY_AFTER_SECONDS = 5
