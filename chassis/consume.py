@@ -8,11 +8,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 from faststream.kafka.subscriber.usecase import BatchSubscriber
@@ -33,7 +34,7 @@ from chassis.failures import (
 )
 from chassis.kafka import connection
 from chassis.log import Incoming, Log, Outgoing, incoming
-from chassis.member import group_arguments
+from chassis.member import group_arguments, stored_offsets
 from chassis.progress import Progress
 from chassis.service import Crash
 from chassis.settings import KafkaSettings
@@ -46,6 +47,8 @@ _log = logger("consume")
 APPEND_WITHIN = 5.0  # seconds for the outputs, or the dead letters, of one batch
 COMMIT_WITHIN = 2.0
 RECONNECT_AFTER = 1.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ class BatchConsumer:
         self._cuts: dict[TopicPartition, int] = {}  # the last offset of the first batch
         self._gathered: dict[TopicPartition, list[Incoming]] = {}  # … and what of it has come
         self._buried: defaultdict[TopicPartition, set[int]] = defaultdict(set)  # poison of the batch at hand
-        self._preparing: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._preparing: asyncio.Task[None] | None = None
+        self._unprepared: set[TopicPartition] = set()
         self._retrying: dict[TopicPartition, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -135,7 +139,7 @@ class BatchConsumer:
         """What is still missing, in words."""
         if not self._joined:
             return [f"group {self._group}: not joined yet"]
-        return [f"group {self._group}: preparing {place.topic}/{place.partition}" for place in self._preparing]
+        return [f"group {self._group}: preparing {place.topic}/{place.partition}" for place in sorted(self._unprepared)]
 
     def lag(self) -> int:
         """Records behind the end of the assigned partitions, as last seen."""
@@ -158,7 +162,7 @@ class BatchConsumer:
             batch=True,
             ack_policy=AckPolicy.MANUAL,
             group_id=self._group,
-            auto_offset_reset="earliest",
+            auto_offset_reset="earliest",  # where retention has overtaken us; where to start is said by `_prepare`
             max_records=self._max_records,
             batch_timeout_ms=round(self._max_wait * 1000),
             listener=_Listener(self),
@@ -194,14 +198,15 @@ class BatchConsumer:
             await asyncio.gather(*(self._take(place, found) for place, found in by_place.items() if place in assigned))
 
     async def took(self, places: set[TopicPartition]) -> None:
-        """The group has assigned."""
-        if self._first_batch_end is not None:
-            self._consumer.pause(*places)  # before any await: a fetch may be on its way already
+        """The group has assigned: where each partition starts is asked and set here, not by aiokafka."""
+        self._consumer.pause(*places)  # before any await: a fetch may be on its way already
+        for place in places:
+            self._consumer.seek(place, 0)  # any position will do while it is paused
         self._let_go()
         self._joined = True
-        if self._first_batch_end is not None:
-            for place in places:
-                self._preparing[place] = supervised(self._prepare(place, self._first_batch_end), self)
+        if places:
+            self._unprepared = set(places)
+            self._preparing = supervised(self._prepare_all(sorted(places)), self)
 
     async def gave_back(self, places: set[TopicPartition]) -> None:
         """The group rebalances: let the batch at hand be finished and committed."""
@@ -215,36 +220,52 @@ class BatchConsumer:
 
     def _let_go(self) -> None:
         """Forget what belongs to an assignment."""
-        for task in (*self._preparing.values(), *self._retrying.values()):
-            task.cancel()
-        for memory in (self._preparing, self._retrying, self._cuts, self._gathered, self._buried):
+        for task in (self._preparing, *self._retrying.values()):
+            if task is not None:
+                task.cancel()
+        for memory in (self._unprepared, self._retrying, self._cuts, self._gathered, self._buried):
             memory.clear()
 
     # one partition
 
-    async def _prepare(self, place: TopicPartition, first_batch_end: FirstBatchEnd) -> None:
-        """Ask where its first batch ends, then let it flow."""
-        while not isinstance(outcome := await attempt(self._asked(place, first_batch_end)), Done):
-            if isinstance(outcome, Poison):
-                raise outcome
-            _log.warning("preparing_failed", topic=place.topic, partition=place.partition, reason=outcome.reason)
-            await self._clock.sleep(outcome.after)
-        if outcome.value is not None:
-            self._cuts[place] = outcome.value
-        self._preparing.pop(place, None)
+    async def _prepare_all(self, places: Sequence[TopicPartition]) -> None:
+        stored = await self._insist(lambda: stored_offsets(self._kafka, self._group, places))
+        await asyncio.gather(*(self._prepare(place, stored.get(place)) for place in places))
+
+    async def _prepare(self, place: TopicPartition, stored: OffsetAndMetadata | None) -> None:
+        """Find where it starts and where its first batch ends, then let it flow."""
+        beginning, end = await self._insist(lambda: self._ends_of(place))
+        start = beginning if stored is None else stored.offset
+        first_batch_end = self._first_batch_end
+        if first_batch_end is not None:
+            entry = self._topics[place.topic].entry
+            last = await self._insist(lambda: first_batch_end(entry, place.partition, start))
+            if last is not None and last >= start:
+                self._cuts[place] = min(last, end - 1)
+        self._unprepared.discard(place)
+        self._consumer.seek(place, start)
         self._consumer.resume(place)
 
-    async def _asked(self, place: TopicPartition, first_batch_end: FirstBatchEnd) -> int | None:
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until there is an answer."""
+        while True:
+            match await attempt(ask()):
+                case Done(value=answer):
+                    return answer
+                case Poison() as poison:
+                    raise poison
+                case Retry() as retry:
+                    _log.warning("preparing_failed", group=self._group, reason=retry.reason)
+                    await self._clock.sleep(retry.after)
+
+    async def _ends_of(self, place: TopicPartition) -> tuple[int, int]:
         try:
             async with asyncio.timeout(COMMIT_WITHIN):
-                committed = await self._consumer.committed(place)
-                beginning = await self._consumer.beginning_offsets([place])
-                ends = await self._consumer.end_offsets([place])
+                first = await self._consumer.beginning_offsets([place])
+                last = await self._consumer.end_offsets([place])
         except (TimeoutError, KafkaError) as error:
-            raise Retry(RECONNECT_AFTER, f"offsets of {place}: {error!r}") from error
-        start: int = beginning[place] if committed is None else committed
-        last = await first_batch_end(self._topics[place.topic].entry, place.partition, start)
-        return None if last is None or last < start else min(last, ends[place] - 1)
+            raise Retry(RECONNECT_AFTER, f"ends of {place}: {error!r}") from error
+        return first[place], last[place]
 
     async def _take(self, place: TopicPartition, records: list[Incoming]) -> None:
         """Handle them as one batch; the first one of an assignment as it is cut."""

@@ -5,7 +5,7 @@ It must never commit an offset that it was not told, nor after its assignment wa
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,7 +16,7 @@ from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from chassis.clock import Clock
-from chassis.failures import Retry, contained
+from chassis.failures import Done, Poison, Retry, attempt, contained
 from chassis.kafka import connection
 from chassis.lease import Lease
 from chassis.service import Crash
@@ -29,6 +29,7 @@ COMMIT_WITHIN = 2.0  # seconds; a commit that takes longer proves nothing worth 
 STORED_WITHIN = 5.0  # seconds, a connection of its own included
 CLOSE_WITHIN = 5.0  # seconds to leave the group; after that the session time-out does it for us
 _RECONNECT_AFTER = 1.0
+_ASK_AGAIN_AFTER = 0.5
 
 
 class Membership(Protocol):
@@ -65,6 +66,7 @@ class Member:
         self.crash = crash
         self._consumer: AIOKafkaConsumer | None = None
         self._committing = asyncio.Lock()
+        self._asking: asyncio.Task[Done[Mapping[TopicPartition, OffsetAndMetadata]] | Retry | Poison] | None = None
         self._accepted: dict[TopicPartition, OffsetAndMetadata] = {}
         self.offsets: dict[TopicPartition, OffsetAndMetadata] = {}
         self.lease = Lease(kafka.session_timeout.total_seconds())
@@ -104,27 +106,22 @@ class Member:
         """Seconds that the lease still holds; at most 0 where there is none."""
         return self.lease.ends_at() - self._clock.monotonic()
 
-    async def committed(self, partition: TopicPartition) -> int | None:
-        """The group's offset, or None where it has none. Raises Retry when the brokers do not say."""
-        try:
-            async with asyncio.timeout(COMMIT_WITHIN):
-                offset: int | None = await self.consumer.committed(partition)
-        except (TimeoutError, KafkaError) as error:
-            raise Retry(_RECONNECT_AFTER, f"committed offset: {error!r}") from error
-        return offset
+    async def stored(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """The group's offset with its metadata, or None where it has none. Raises Retry when the brokers do not say.
 
-    async def stored(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
-        """The group's offsets with their metadata, where it has any. Raises Retry when the brokers do not say."""
-        admin = AIOKafkaAdminClient(**connection(self._kafka))
-        try:
-            async with asyncio.timeout(STORED_WITHIN):
-                await admin.start()
-                found = await admin.list_consumer_group_offsets(self._group, partitions=list(partitions))
-        except (TimeoutError, KafkaError) as error:
-            raise Retry(_RECONNECT_AFTER, f"committed offsets: {error!r}") from error
-        finally:
-            await admin.close()
-        return {place: stored for place, stored in found.items() if stored.offset >= 0}
+        Those who ask at the same time share one question, for all partitions.
+        """
+        asking = self._asking
+        if asking is None or asking.done():
+            asking = self._asking = asyncio.create_task(attempt(self._ask_stored()))
+        match await asyncio.shield(asking):
+            case Done(value=found):
+                return found.get(partition)
+            case Retry() | Poison() as verdict:
+                raise verdict
+
+    async def _ask_stored(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        return await stored_offsets(self._kafka, self._group, self.consumer.assignment())
 
     async def ends_of(self, partition: TopicPartition) -> tuple[int, int]:
         """The partition's first offset and its end. Raises Retry when the brokers do not say."""
@@ -187,6 +184,7 @@ class Member:
             # Any position will do while it is paused; without one aiokafka would look for its own, and fail.
             self.consumer.seek(partition, 0)
         self.lease.begin(self._clock.monotonic())
+        self._asking = None  # an answer from before would not know what others have committed since
         _log.info("partitions_assigned", group=self._group, count=len(partitions))
         self._membership.assigned(sorted(partitions))
 
@@ -210,6 +208,28 @@ class Member:
             enable_auto_commit=False,
             auto_offset_reset="none",  # an offset that is gone stops the service: skipping would lose mail silently
         )
+
+
+async def stored_offsets(
+    kafka: KafkaSettings, group: str, partitions: Collection[TopicPartition]
+) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """A group's offsets with their metadata, where it has any. Raises Retry when the brokers do not say.
+
+    Never by a consumer's `committed()`: aiokafka 0.14 takes the answer of a coordinator that is still loading for "no
+    offset", and drops the metadata. Here a partition that is missing from the answer is no answer.
+    """
+    admin = AIOKafkaAdminClient(**connection(kafka))
+    try:
+        async with asyncio.timeout(STORED_WITHIN):
+            await admin.start()
+            found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+    except (TimeoutError, KafkaError) as error:
+        raise Retry(_ASK_AGAIN_AFTER, f"offsets of {group}: {error!r}") from error
+    finally:
+        await admin.close()
+    if not found.keys() >= set(partitions):
+        raise Retry(_ASK_AGAIN_AFTER, f"offsets of {group}: the coordinator is not ready")
+    return {place: stored for place, stored in found.items() if stored.offset >= 0}
 
 
 def group_arguments(kafka: KafkaSettings) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class _Held:
     end: int = 0  # of the partition when it was assigned
     first: asyncio.Future[Incoming | None] | None = None  # while the first open record is looked for
     work: dict[int, Work] = field(default_factory=dict)
+    in_flight: int = 0  # begun, or being buried
 
 
 class TrackedConsumer:
@@ -141,7 +142,7 @@ class TrackedConsumer:
         held = self._held.get(TopicPartition(work.record.topic, work.record.partition))
         if held is not None and held.work.get(work.record.offset) is work:
             del held.work[work.record.offset]
-            self._in_flight[work.record.topic] -= 1
+            self._count(held, -1)
 
     def holds(self, topic: str, partition: int) -> bool:
         """Whether this process may begin something for that partition now: assigned, and the lease is valid."""
@@ -174,11 +175,11 @@ class TrackedConsumer:
         self._drop([place for place in self._held if place not in kept])
         for place in kept:
             self._go_on(self._held[place], self._held[place].tracker.to_read)
-        fresh = [place for place in partitions if place not in kept]
-        if fresh and not self._stopping:
-            task = supervised(self._open_all(fresh), self._crash)
-            self._restoring.add(task)
-            task.add_done_callback(self._restoring.discard)
+        for place in partitions:
+            if place not in kept and not self._stopping:
+                task = supervised(self._open(place), self._crash)
+                self._restoring.add(task)
+                task.add_done_callback(self._restoring.discard)
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Say how far it is, and wait for nothing: that would hold up the whole group."""
@@ -196,7 +197,7 @@ class TrackedConsumer:
     def _drop(self, gone: Sequence[TopicPartition]) -> None:
         for place in gone:
             held = self._held.pop(place)
-            self._in_flight[place.topic] -= held.tracker.in_flight
+            self._in_flight[place.topic] -= held.in_flight
         self._progress.gone((place.topic, place.partition) for place in gone)
         if gone:
             self._revoked([(place.topic, place.partition) for place in gone])
@@ -205,16 +206,9 @@ class TrackedConsumer:
         for task in self._restoring:
             task.cancel()
 
-    async def _open_all(self, places: Sequence[TopicPartition]) -> None:
-        outcome = await attempt(self._member.stored(places))
-        while not isinstance(outcome, Done):
-            await self._clock.sleep(LOG_BACK_OFF)
-            outcome = await attempt(self._member.stored(places))
-        await asyncio.gather(*(self._open(place, outcome.value.get(place)) for place in places))
-
-    async def _open(self, place: TopicPartition, stored: OffsetAndMetadata | None) -> None:
+    async def _open(self, place: TopicPartition) -> None:
         while True:
-            match await attempt(self._restored(place, stored)):
+            match await attempt(self._restored(place)):
                 case Retry() as retry:
                     _log.warning("restore_failed", topic=place.topic, partition=place.partition, reason=retry.reason)
                     await self._clock.sleep(retry.after)
@@ -223,7 +217,8 @@ class TrackedConsumer:
                 case Done():
                     return
 
-    async def _restored(self, place: TopicPartition, stored: OffsetAndMetadata | None) -> None:
+    async def _restored(self, place: TopicPartition) -> None:
+        stored = await self._member.stored(place)
         first, end = await self._member.ends_of(place)
         offset, metadata = (first, "") if stored is None else (stored.offset, stored.metadata)
         tracker = OffsetTracker.restored(offset, metadata)
@@ -284,7 +279,7 @@ class TrackedConsumer:
     def _take(self, held: _Held, record: Incoming) -> None:
         if self._stopping or not held.tracker.take(record.offset):
             return
-        self._in_flight[record.topic] += 1
+        self._count(held, 1)
         try:
             envelope = decode(record.value, self._types[record.topic])
         except MalformedRecord as error:
@@ -320,8 +315,12 @@ class TrackedConsumer:
 
     def _finish(self, held: _Held, offset: int) -> None:
         held.tracker.finish(offset)
-        self._in_flight[held.place.topic] -= 1
+        self._count(held, -1)
         self._balance(held.place.topic)
+
+    def _count(self, held: _Held, step: int) -> None:
+        held.in_flight += step
+        self._in_flight[held.place.topic] += step
 
     def _balance(self, topic: str) -> None:
         """Pause a topic that has no room, resume it when there is some again."""

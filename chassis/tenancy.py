@@ -233,9 +233,9 @@ class FedTenancy(Tenancy):
     async def _take_over(self) -> None:
         """Restore, prove the lease, fence, read the fence back, and only then let inputs come."""
         member, began = self._tools.member, self._tools.clock.monotonic()
-        committed = await member.committed(self._place)
+        stored = await member.stored(self._place)
         view = await self._restore()
-        start = committed if committed is not None else view.input_position()
+        start = stored.offset if stored is not None else view.input_position()
         if start is None:  # neither the group nor the changelog has ever seen this partition
             start, _ = await member.ends_of(self._place)
         if not await member.commit_at(self._place, start):
@@ -388,9 +388,9 @@ class SelfTenancy(Tenancy):
     async def _take_over(self) -> None:
         member, partition = self._tools.member, self._place.partition
         first, end = await member.ends_of(self._place)
-        committed = await member.committed(self._place)
+        stored = await member.stored(self._place)
         # Where the group has no offset the topic is new, or the poison in it was reported longer than a week ago.
-        self._reported = min(end, committed) if committed is not None else first
+        self._reported = min(end, stored.offset) if stored is not None else first
         if not await member.commit_at(self._place, self._reported):
             raise Retry(LOG_BACK_OFF, "the group has not confirmed the assignment")
         self._poison.clear()

@@ -32,9 +32,11 @@ async def committed(
 
 
 async def uncommitted(servers: str, group: str, topics: Sequence[str], partitions: int = 4) -> int:
-    """Records between the group's offsets and the ends."""
+    """Records between the group's offsets and the ends; -1 where the broker does not say."""
     places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
     last, done = await asyncio.gather(ends(servers, places), committed(servers, group, places))
+    if not done.keys() >= set(places):
+        return -1  # the coordinator is loading: it does not say
     return sum(last[place] - max(0, done[place].offset) for place in places)
 
 
