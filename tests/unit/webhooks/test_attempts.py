@@ -10,10 +10,10 @@ from standardwebhooks import Webhook
 from chassis.sealing import WrongSealingKey
 from schemas.envelope import Envelope
 from schemas.webhooks import WebhookAttempt
+from services.webhooks.attempts import Attempts, PutOff, Settled
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.outcome import Answered, NoAnswer, Reply
 from services.webhooks.domain.schedule import Schedule
-from services.webhooks.handlers.attempts import Attempts, PutOff, Settled
 from tests.unit.webhooks.made import NOW_MS, SECRET, a_delivery, an_endpoint
 from tests.unit.webhooks.test_fan_out import Endpoints
 

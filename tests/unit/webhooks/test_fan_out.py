@@ -12,7 +12,7 @@ from schemas.envelope import Envelope, decode, encode
 from schemas.tables import WebhookEndpoint
 from schemas.topics import TOPICS
 from schemas.webhooks import WEBHOOK_DELIVERIES, WebhookDelivery
-from services.webhooks.handlers.fan_out import FanOut
+from services.webhooks.handlers import FanOut
 from tests.kit.examples import examples_of
 from tests.unit.webhooks.made import NOW_MS, an_endpoint, an_event
 

@@ -12,7 +12,7 @@ from schemas.topics import TOPICS
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.domain.records import delivery_record
-from services.webhooks.handlers.partition import DeliveryPartition
+from services.webhooks.handlers import DeliveryPartition
 from tests.unit.webhooks.made import NOW_MS, a_delivery
 
 TENURE = Tenure(0, NOW_MS)
