@@ -1,4 +1,4 @@
-"""Puts webhooks together: the only file that knows both the handlers and the adapters."""
+"""Puts webhooks together: the only file that knows both what it does and the adapters it does it with."""
 
 from collections.abc import Sequence
 from secrets import randbits
@@ -17,11 +17,11 @@ from schemas.topics import TOPICS, Topic
 from services.webhooks.adapters.endpoints import EndpointTable
 from services.webhooks.adapters.http import HttpPoster
 from services.webhooks.adapters.results import OwnedResults
+from services.webhooks.attempts import Attempts
+from services.webhooks.dispatch import Dispatcher
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.domain.schedule import Schedule
-from services.webhooks.handlers.attempts import Attempts
-from services.webhooks.handlers.dispatch import Dispatcher
-from services.webhooks.handlers.fan_out import FanOut
+from services.webhooks.handlers import FanOut
 from services.webhooks.metrics import BREAKERS, OLDEST_PENDING, OPEN_REQUESTS, PENDING
 from services.webhooks.settings import WebhooksSettings, seals_of
 

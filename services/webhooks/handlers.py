@@ -1,27 +1,60 @@
-"""One owned partition of webhook-deliveries: what its records say, handed to the queue while it is owned.
+"""What Kafka calls: the fan-out of events into deliveries, and an owned partition of those.
 
-Deliveries enter the queue with the first tick: before that the partition is being restored, and nothing may be sent.
+Neither sends anything: requests are made by `dispatch`, from the queue that the partition fills.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
+from chassis.consume import Batch
+from chassis.failures import Retry
 from chassis.log import Incoming, Outgoing, outgoing, tombstone
 from chassis.partition_owner import Received, Step, Tenure
-from schemas.envelope import decode
+from schemas.envelope import Envelope, decode
+from schemas.events import MessageEvent
 from schemas.topics import TOPICS
 from schemas.webhooks import WEBHOOK_DELIVERIES
 from services.webhooks.domain.delivery import Delivery, delivery_of
 from services.webhooks.domain.ledger import Ledger
+from services.webhooks.domain.matching import matching
 from services.webhooks.domain.queue import Queue
-from services.webhooks.domain.records import delivery_record
+from services.webhooks.domain.records import delivery_record, first_delivery
+from services.webhooks.metrics import FANNED_OUT
+from services.webhooks.ports import Endpoints
 
 _DELIVERIES = TOPICS["webhook-deliveries"]
+_KNOWN_WITHIN = 2.0  # seconds that a batch waits for the endpoints; a probe comes each 100 ms
+_RETRY_AFTER = 0.5
 _OVERRULED_PER_TICK = 500
 
 
+class FanOut:
+    """The handler of `chassis.consume.BatchConsumer`."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+
+    async def handle(self, batch: Batch) -> Sequence[Outgoing]:
+        """The deliveries of a batch. Raises Retry where the endpoints are not known as of now."""
+        # An endpoint that was answered before the event happened must be here, and one that was deleted must not.
+        if not await self._endpoints.caught_up(within=_KNOWN_WITHIN):
+            raise Retry(_RETRY_AFTER, "the endpoints are not known as of now")
+        made: list[Outgoing] = []
+        for record, envelope in batch.records:
+            event = cast("Envelope[MessageEvent]", envelope)  # the topic holds nothing else
+            for endpoint in matching(event, self._endpoints.of_project(event.project_id)):
+                delivery = first_delivery(event, record.value or b"", endpoint)
+                made.append(outgoing(_DELIVERIES, delivery, key=delivery.data.id, traceparent=record.traceparent))
+        FANNED_OUT.inc(len(made))
+        return made
+
+
 class DeliveryPartition:
-    """A `chassis.partition_owner.OwnedPartition` whose topic is its own changelog."""
+    """One owned partition of webhook-deliveries (`chassis.partition_owner.OwnedPartition`): what its records say.
+
+    Its deliveries enter the queue with the first tick: before that it is being restored, and nothing may be sent.
+    `changed` is called when the queue has something new.
+    """
 
     def __init__(self, partition: int, queue: Queue, changed: Callable[[], None]) -> None:
         self._partition = partition

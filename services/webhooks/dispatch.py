@@ -10,10 +10,10 @@ from datetime import timedelta
 from chassis.clock import Clock
 from chassis.failures import Reporter, supervised
 from chassis.telemetry import logger
+from services.webhooks.attempts import Attempts, PutOff, Settled
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.queue import Queue
-from services.webhooks.handlers.attempts import Attempts, PutOff, Settled
-from services.webhooks.handlers.partition import DeliveryPartition
+from services.webhooks.handlers import DeliveryPartition
 
 _log = logger("dispatch")
 _HOLD_MS = 60_000  # an endpoint whose secret can't be opened, until it is looked at again
