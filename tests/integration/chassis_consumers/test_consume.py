@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from chassis.clock import SystemClock
 from chassis.consume import Batch, BatchConsumer
@@ -254,6 +255,29 @@ async def test_a_take_over_repeats_the_boundaries_it_is_told(handling: Handling,
     of_zero = [(batch.first_offset, batch.last_offset) for batch in handling.batches if batch.partition == 0]
     assert of_zero[0] == (4, 6)
     assert [number for number in handling.numbers() if number % 4 == 0] == list(range(16, 80, 4))
+
+
+async def test_d36_a_coordinator_that_does_not_say_is_asked_again(
+    handling: Handling, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it loads its offsets it answers with no partition at all: that is not a group without offsets."""
+    await send(log, handling, range(40))
+    async with handling.running():
+        await handling.all_committed()
+    say, answers = AIOKafkaAdminClient.list_consumer_group_offsets, 0
+
+    async def say_nothing_at_first(self: AIOKafkaAdminClient, *given: object, **named: object) -> object:
+        nonlocal answers
+        answers += 1
+        return {} if answers < 3 else await say(self, *given, **named)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "list_consumer_group_offsets", say_nothing_at_first)
+    async with handling.running() as consumer:
+        await until(lambda: consumer.ready() == [])
+        await send(log, handling, range(40, 80))
+        await handling.all_committed()
+    assert answers >= 3
+    assert sorted(await handling.copied()) == list(range(80))  # nothing was read again
 
 
 async def test_d28_members_come_and_go_under_load(handling: Handling, log: Log) -> None:
