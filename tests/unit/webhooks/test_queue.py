@@ -130,6 +130,15 @@ def test_what_is_too_old_is_handed_out_whatever_the_breaker_says() -> None:
     assert (len(queue), queue.open) == (0, 0)
 
 
+def test_what_is_being_closed_for_its_age_does_not_start() -> None:
+    queue = filled(a_delivery())
+    (old,) = queue.take_old(NOW_MS + 1, limit=100)
+    assert queue.take(NOW_MS) == []
+    queue.end(old, failed=None, now_ms=NOW_MS)  # it could not be closed
+    assert queue.take(NOW_MS) == [old]
+    assert queue.take(NOW_MS) == []
+
+
 def test_what_is_forgotten() -> None:
     queue = filled(a_delivery())
     ended(queue, queue.take(NOW_MS), failed=True)
