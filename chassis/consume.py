@@ -44,7 +44,8 @@ from schemas.topics import Topic
 
 _log = logger("consume")
 
-APPEND_WITHIN = 5.0  # seconds for the outputs, or the dead letters, of one batch
+APPEND_WITHIN = 5.0  # seconds for one piece of a batch's outputs, or for a dead letter
+APPEND_AT_ONCE = 2000  # records in a piece: a fan-out may make a hundred of one input, and time-outs are per append
 COMMIT_WITHIN = 2.0
 RECONNECT_AFTER = 1.0
 
@@ -327,7 +328,9 @@ class BatchConsumer:
         if readable:
             first, last = records[0].offset, records[-1].offset
             batch = Batch(self._topics[place.topic], place.partition, first, last, readable)
-            await self._log.append(await self._handle(batch), within=APPEND_WITHIN)
+            outputs = await self._handle(batch)
+            for start in range(0, len(outputs), APPEND_AT_ONCE):
+                await self._log.append(outputs[start : start + APPEND_AT_ONCE], within=APPEND_WITHIN)
             self._dead_letters.handled(len(readable))
 
     async def _readable(
