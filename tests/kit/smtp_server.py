@@ -115,9 +115,12 @@ class SmtpServer:
             writer.transport.abort()
 
     async def all_over(self) -> None:
-        """Wait until no conversation runs any more."""
+        """Wait until no conversation runs any more; one that does not notice its end is ended."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, deaf = await asyncio.wait(self._tasks, timeout=2)
+            for task in deaf:
+                task.cancel()
+            await asyncio.gather(*deaf, return_exceptions=True)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
