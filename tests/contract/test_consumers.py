@@ -1,0 +1,116 @@
+"""Every consumer survives every example of its topics (R32), by the code it reads them with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from chassis.claims import ClaimOf, CloseOf
+from chassis.clock import SystemClock
+from chassis.log import Incoming, Log
+from chassis.settings import KafkaSettings
+from chassis.table import Tables
+from schemas.deliveries import Delivery
+from schemas.envelope import decode
+from schemas.tables import ApiKey, Domain, Project, Suppression, WebhookEndpoint
+from schemas.topics import TOPICS
+from services.ingest.adapters.directory import KeyIndex
+from services.ingest.adapters.idempotency import read as read_claim
+from services.router.adapters.suppressions import SuppressionIndex as RouterSuppressions
+from services.sender.adapters.suppressions import SuppressionIndex as SenderSuppressions
+from services.sender.domain.mime import compose
+from services.webhooks.adapters.endpoints import EndpointTable
+from services.webhooks.domain.queue import Limits, Queue
+from services.webhooks.handlers import DeliveryPartition
+from tests.kit.examples import Example, examples_of
+
+# Where a consumer's own unit tests run over the examples, through more of it than could stand here.
+ELSEWHERE = {
+    ("message-inputs.express", "router"),  # tests/unit/router/test_contract.py
+    ("message-inputs.standard", "router"),
+    ("message-state.express", "router"),
+    ("message-state.standard", "router"),
+    ("message-events", "webhooks"),  # tests/unit/webhooks/test_fan_out.py
+    ("message-events", "analytics"),  # tests/unit/analytics/test_rows.py
+    ("account-events", "analytics"),
+    ("webhook-attempts", "analytics"),
+}
+
+Read = Callable[[Incoming], object]
+
+
+def tables() -> Tables:
+    kafka = KafkaSettings()
+    return Tables(kafka, Log(kafka, client_id="contract"), SystemClock(), client_id="contract")
+
+
+def table_of(entry: str, payload: type[Any], index: Callable[[Tables, Any], object]) -> Read:
+    """A table as the service declares it, with the service's index on top."""
+    made = tables()
+    table = made.table(TOPICS[entry], payload)
+    index(made, table)
+
+    def read(record: Incoming) -> None:
+        table.apply(record)
+        assert record.key in table
+
+    return read
+
+
+def claim(record: Incoming) -> None:
+    assert isinstance(read_claim(record), ClaimOf | CloseOf)
+
+
+def mail(record: Incoming) -> None:
+    delivery = decode(record.value, TOPICS["deliveries.main.standard"].types).data
+    assert isinstance(delivery, Delivery)
+    assert delivery.message_id.encode() in compose(delivery).data
+
+
+def journal(record: Incoming) -> None:
+    decode(record.value, TOPICS["attempt-journal"].types)
+
+
+def delivery(record: Incoming) -> None:
+    partition = DeliveryPartition(0, Queue(Limits(per_endpoint=1, shared=1, total=1)), lambda: None)
+    partition.apply(record)
+
+
+def plain(_: Tables, __: object) -> None:
+    """The service reads the table as it is."""
+
+
+READERS: dict[tuple[str, str], Read] = {
+    ("suppressions", "ingest"): table_of("suppressions", Suppression, plain),
+    ("suppressions", "router"): table_of("suppressions", Suppression, RouterSuppressions),
+    ("suppressions", "sender"): table_of("suppressions", Suppression, SenderSuppressions),
+    ("api-keys", "ingest"): table_of("api-keys", ApiKey, lambda _, table: KeyIndex(table)),
+    ("projects", "ingest"): table_of("projects", Project, plain),
+    ("domains", "ingest"): table_of("domains", Domain, plain),
+    ("webhook-endpoints", "ingest"): table_of("webhook-endpoints", WebhookEndpoint, plain),
+    ("webhook-endpoints", "webhooks"): table_of(
+        "webhook-endpoints", WebhookEndpoint, lambda made, table: EndpointTable(made, table, SystemClock())
+    ),
+    ("idempotency", "ingest"): claim,
+    ("deliveries.main.express", "sender"): mail,
+    ("deliveries.main.standard", "sender"): mail,
+    ("attempt-journal", "sender"): journal,
+    ("webhook-deliveries", "webhooks"): delivery,
+}
+
+
+def test_every_consumer_of_every_topic_is_covered() -> None:
+    consumers = {(entry, service) for entry, topic in TOPICS.items() for service in topic.consumers}
+    assert set(READERS) | ELSEWHERE == consumers
+
+
+@pytest.mark.parametrize(("entry", "service"), READERS, ids=str)
+def test_a_consumer_reads_every_example(entry: str, service: str) -> None:
+    for example in examples_of(entry):
+        READERS[entry, service](_as_read(entry, example))
+
+
+def _as_read(entry: str, example: Example) -> Incoming:
+    key = orjson.loads(example.value)["subject"]
+    return Incoming(TOPICS[entry].name, 0, 0, 0, key, example.value, ())
