@@ -33,9 +33,9 @@ class WebhooksSettings(ServiceSettings):
     )
     # Retry-After and an open breaker stretch the schedule of 3 days; after a week nobody waits for an event any more.
     give_up_after: Duration = timedelta(days=7)
-    # What a small receiver bears, and a slow one (200 ms) still takes 25 a second with.
-    open_requests_per_endpoint: Annotated[int, Field(ge=1)] = 5
-    # Beyond it no endpoint gets a second request at a time: 40 endpoints may hang at full width before.
+    # What a small receiver bears, and a usual one (100 ms) takes 100 events a second with.
+    open_requests_per_endpoint: Annotated[int, Field(ge=1)] = 10
+    # Beyond it no endpoint gets a second request at a time: 20 endpoints may hang at full width before.
     open_requests: Annotated[int, Field(ge=1)] = 200
     # All of them are sockets: below the 1,024 that a process may have open where nobody raised it.
     most_open_requests: Annotated[int, Field(ge=1)] = 800

@@ -142,6 +142,7 @@ def settings_for(broker: Broker, port: int) -> WebhooksSettings:
             "sealing_keys": SEALING_KEY,
             "allow_loopback": True,
             "retry_schedule": SCHEDULE,
+            "open_requests_per_endpoint": 5,
             "instance": secrets.token_hex(4),
             "kafka": kafka_settings(broker.bootstrap_servers, session_timeout="6s"),
         }
