@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.service import Crash
 from chassis.telemetry import logger
 
 _log = logger("http")
@@ -119,7 +120,7 @@ def create_app(title: str, readiness: Readiness) -> FastAPI:
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         known = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        hint = "See /docs for the routes and methods there are."
+        hint = "Check the method and the path; every path of the API begins with /v1."
         return error_response(ApiError(error.status_code, known, str(error.detail), hint), request_id_of(request))
 
     async def on_bug(request: Request, error: Exception) -> Response:
@@ -151,9 +152,13 @@ def create_app(title: str, readiness: Readiness) -> FastAPI:
 
 
 class HttpServer:
-    """granian in this process and loop, so that the pid that listens is the service."""
+    """granian in this process and loop, so that the pid that listens is the service.
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    `crash` is told where it can't listen (the port is taken): a service that nobody can ask must not go on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, crash: Crash | None = None) -> None:
+        self._crash = crash
         self._server = Server(
             app, address=host, port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False, backlog=1024
         )
@@ -161,6 +166,8 @@ class HttpServer:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._server.serve(), name="http")
+        if self._crash is not None:
+            self._crash.watch(self._task)
 
     async def stop(self) -> None:
         """Stop listening; requests at hand are answered first."""
