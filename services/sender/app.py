@@ -22,8 +22,8 @@ from services.sender.adapters.slots import PathSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import Server, SetUp
 from services.sender.adapters.suppressions import SuppressionIndex
-from services.sender.handlers.attempts import Attempts, Timing
-from services.sender.handlers.intake import Intake
+from services.sender.handlers import Attempts, Timing
+from services.sender.intake import Intake
 from services.sender.settings import SenderSettings
 
 LANES: tuple[Lane, ...] = ("express", "standard")

@@ -18,7 +18,7 @@ from services.sender.domain.history import History
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
 from services.sender.domain.reports import Hop, Path
-from services.sender.handlers.attempts import Attempts, Job, Timing
+from services.sender.handlers import Attempts, Job, Timing
 from services.sender.ports import Carried, Gate, NoRoom, Tenure
 
 TIMING = Timing(deadline_ms=60_000, margin_ms=5_000, start_within=600)

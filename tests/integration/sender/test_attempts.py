@@ -179,8 +179,13 @@ async def test_senders_come_and_go_and_no_mail_goes_twice(
     first.terminate()
     assert await first.ended() == 0
     await around.told_of(items, within=60)
+    # What a rebalance met between claim and DATA went back; the router hands it out again.
+    back = [item for item in items if around.told.distinct(item.message_id) == Counter({"postponed": 1})]
+    await around.hand_out(item.model_copy(update={"dispatch": 2}) for item in back)
+    await until(lambda: all(around.told.distinct(item.message_id)["finished"] for item in items), within=30)
     assert copies(upstream) == Counter(item.message_id for item in items)
-    assert all(around.told.distinct(item.message_id) == Counter({"finished": 1}) for item in items)
+    assert all(around.told.distinct(item.message_id)["finished"] == 1 for item in items)
+    assert not any(around.told.distinct(item.message_id)["unknown"] for item in items)
 
 
 async def test_a_zombie_sends_nothing(around: Bench, senders: Senders, upstream: SmtpServer, script: Upstream) -> None:

@@ -16,7 +16,7 @@ from chassis.telemetry import logger, traceparent
 from schemas.deliveries import DELIVERIES, Delivery
 from schemas.envelope import decode
 from services.sender import metrics
-from services.sender.handlers.attempts import Attempts, Job
+from services.sender.handlers import Attempts, Job
 from services.sender.ports import BrokerClock, Tenure
 
 _log = logger("intake")

@@ -19,7 +19,7 @@ from services.sender.domain import reports
 from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
 from services.sender.domain.mime import Mail, UnsafeHeader, compose
 from services.sender.domain.outcome import Outcome, refused_by_us
-from services.sender.handlers.gate import FRESH_WITHIN, SendGate
+from services.sender.gate import FRESH_WITHIN, SendGate
 from services.sender.ports import (
     BrokerClock,
     Carried,
