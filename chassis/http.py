@@ -173,7 +173,7 @@ class HttpServer:
         """Stop listening; requests at hand are answered first."""
         if self._task is not None:
             self._server.stop()  # type: ignore[no-untyped-call]
-            await self._task
+            await asyncio.wait({self._task})  # its failure was told when it happened
 
     @property
     def task(self) -> asyncio.Task[None] | None:
