@@ -60,7 +60,7 @@ class Webhooks:
         queue = Queue(_limits(settings))
         _measure(queue, clock)
         self._dispatcher = Dispatcher(queue, attempts, clock, give_up_after=settings.give_up_after, crash=self.crash)
-        http = HttpServer(create_app("Sendarix webhooks", self.missing), settings.host, settings.port)
+        http = HttpServer(create_app("Sendarix webhooks", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the dispatcher first, so that open requests end while their results can be recorded.
         self.parts: Sequence[Part] = (
             http, self._log, tail, self._tables, poster, self._owner, self._fan_out, self._dispatcher,
