@@ -157,7 +157,7 @@ class HttpServer:
     `crash` is told where it can't listen (the port is taken): a service that nobody can ask must not go on.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, crash: Crash | None = None) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, crash: Crash) -> None:
         self._crash = crash
         self._server = Server(
             app, address=host, port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False, backlog=1024
@@ -166,15 +166,10 @@ class HttpServer:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._server.serve(), name="http")
-        if self._crash is not None:
-            self._crash.watch(self._task)
+        self._crash.watch(self._task)
 
     async def stop(self) -> None:
         """Stop listening; requests at hand are answered first."""
         if self._task is not None:
             self._server.stop()  # type: ignore[no-untyped-call]
             await asyncio.wait({self._task})  # its failure was told when it happened
-
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        return self._task

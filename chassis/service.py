@@ -62,10 +62,10 @@ class Builder(Protocol):
 def run(name: str, settings: ServiceSettings, build: Builder) -> None:
     """Run until SIGTERM or SIGINT (exit 0 after draining), or until a part fails (exit 1)."""
     configure_logging(name, settings.instance, settings.log_level)
-    uvloop.run(_run(name, settings, build))
+    uvloop.run(_run(settings, build))
 
 
-async def _run(name: str, settings: ServiceSettings, build: Builder) -> None:
+async def _run(settings: ServiceSettings, build: Builder) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

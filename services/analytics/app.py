@@ -68,7 +68,7 @@ async def build(
         secret=settings.internal_secret.get_secret_value().encode(),
         pending_window_ms=int(settings.pending_window.total_seconds() * 1000),
     )
-    http = HttpServer(app, settings.host, settings.port)
+    http = HttpServer(app, settings.host, settings.port, crash)
     return AnalyticsService(parts=(http, log, clickhouse, consumer), crash=crash)
 
 

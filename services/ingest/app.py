@@ -75,22 +75,6 @@ class Kafkaside:
             await part.start()
 
 
-class Listener:
-    """The HTTP server; a port that is taken stops the service."""
-
-    def __init__(self, server: HttpServer, crash: Crash) -> None:
-        self._server = server
-        self._crash = crash
-
-    async def start(self) -> None:
-        await self._server.start()
-        if self._server.task is not None:
-            self._crash.watch(self._server.task)
-
-    async def stop(self) -> None:
-        await self._server.stop()
-
-
 async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     """Make every part of the service; nothing is started yet."""
     clock = clock or SystemClock()
@@ -102,8 +86,8 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     analytics = HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock)
     app, admission = _app(settings, clock, log, tables, idempotency, analytics)
     kafka_side = Kafkaside([log, tables, idempotency], crash)
-    listener = Listener(HttpServer(Edge(app, admission), settings.host, settings.port), crash)
-    return Ingest([analytics, kafka_side, listener], crash)
+    http = HttpServer(Edge(app, admission), settings.host, settings.port, crash)
+    return Ingest([analytics, kafka_side, http], crash)
 
 
 def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash) -> LogIdempotency:

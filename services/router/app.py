@@ -50,7 +50,7 @@ class Router:
             owner_id=client_id,
             crash=self.crash,
         )
-        http = HttpServer(create_app("Sendarix router", self.missing), settings.host, settings.port)
+        http = HttpServer(create_app("Sendarix router", self.missing), settings.host, settings.port, self.crash)
         self.parts: Sequence[Part] = (http, self._log, self._tail, self._tables, self.owner)
 
     def missing(self) -> list[str]:

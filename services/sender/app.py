@@ -71,7 +71,7 @@ class Sender:
         )
         drain_within = max(0.0, settings.drain_timeout.total_seconds() - _COMMIT_AND_LEAVE)
         self._intake = Intake(attempts, self._consumer, journal, self._bury, log, self.crash, drain_within=drain_within)
-        http = HttpServer(create_app("Sendarix sender", self.missing), settings.host, settings.port)
+        http = HttpServer(create_app("Sendarix sender", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the intake lets begun attempts end while all that they need still runs.
         self.parts: Sequence[Part] = (http, log, tail, tables, carrier, self._consumer, self._intake)
 

@@ -6,7 +6,8 @@ from email import message_from_bytes
 from email.message import EmailMessage, Message
 
 from tests.kit.oracle import by_message
-from tests.kit.stack import Json, Stack, until
+from tests.kit.stack import Json, Stack
+from tests.kit.waiting import found
 from tests.kit.webhook_receiver import WebhookReceiver
 
 WALK = ["message.queued", "message.accepted", "message.delivered"]
@@ -165,5 +166,5 @@ async def test_no_log_holds_a_key_a_body_or_a_whole_address(stack: Stack) -> Non
         text = "".join(path.read_text(errors="replace") for path in (stack.run_dir / "logs").glob("*.log"))
         return text or None
 
-    text = await until(logged, within=10)
+    text = await found(logged, within=10)
     assert [secret for secret in secrets if secret in text] == []

@@ -13,7 +13,8 @@ from schemas.mail import TERMINAL
 from schemas.topics import TOPICS
 from tests.kit.oracle import Evidence, by_message, judge
 from tests.kit.smtp_server import At, Fault, SmtpServer, smtp_server
-from tests.kit.stack import Stack, until
+from tests.kit.stack import Stack
+from tests.kit.waiting import eventually
 
 MAILS = 500
 AT_ONCE = 25  # requests under way
@@ -65,10 +66,10 @@ async def test_nothing_is_lost_or_silently_doubled(tmp_path: Path) -> None:
             await sending
             assert len(accepted) == MAILS
 
-            async def all_over() -> bool | None:
-                return True if await finished(stack) >= accepted else None
+            async def all_over() -> bool:
+                return await finished(stack) >= accepted
 
-            await until(all_over, within=120, every=1)
+            await eventually(all_over, within=120, every=1)
             events = by_message(await stack.read_topic("message-events"))
             copies = Counter(mail.message_id for mail in server.mails)
             assert judge(Evidence(accepted, events, copies)) == []

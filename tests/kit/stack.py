@@ -11,20 +11,20 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer
 
 from schemas.topics import TOPICS
+from tests.kit.waiting import found
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Stack:
             found = await self.message(message_id)
             return found if found["status"] == status else None
 
-        return await until(there, within=within)
+        return await found(there, within=within)
 
     def mails(self) -> list[Message]:
         """What lies in the mailbox."""
@@ -148,11 +148,3 @@ class Stack:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     values += [record.value for record in records]
             return values
-
-
-async def until(condition: Callable[[], Awaitable[T | None]], *, within: float, every: float = 0.1) -> T:
-    """Poll until the condition gives something; TimeoutError after `within` seconds."""
-    async with asyncio.timeout(within):
-        while (found := await condition()) is None:
-            await asyncio.sleep(every)
-        return found

@@ -16,6 +16,7 @@ from chassis.http import HttpServer, create_app
 from chassis.ids import parse_message_id
 from chassis.log import Incoming
 from chassis.principal import HEADER, Principal, sign
+from chassis.service import Crash
 from schemas.envelope import Envelope, Payload, encode
 from schemas.events import MessageEvent
 from schemas.topics import TOPICS, Topic
@@ -80,7 +81,7 @@ async def serving(reads: ClickHouseReads) -> AsyncIterator[Api]:
     (port,) = free_ports(1)
     app = create_app("analytics", list)
     add_routes(app, reads, SystemClock(), secret=SECRET, pending_window_ms=86_400_000)
-    server = HttpServer(app, "127.0.0.1", port)
+    server = HttpServer(app, "127.0.0.1", port, Crash())
     await server.start()
     try:
         async with aiohttp.ClientSession() as session:

@@ -23,9 +23,8 @@ from schemas.topics import TOPICS, Topic
 from tests.kit import groups
 from tests.kit.broker import Broker
 from tests.kit.counting_owner import number_record
-from tests.kit.polling import eventually
 from tests.kit.topics import everything_in, kafka_settings, new_topic, renamed
-from tests.kit.waiting import until
+from tests.kit.waiting import eventually, until
 
 
 @dataclass

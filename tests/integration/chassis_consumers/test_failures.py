@@ -16,10 +16,9 @@ from tests.integration.chassis_consumers.test_consume import Handling
 from tests.kit import groups
 from tests.kit.broker import Broker
 from tests.kit.counting_owner import Counting, Service, live_states, number_record, service
-from tests.kit.polling import eventually
 from tests.kit.topics import everything_in, kafka_settings, new_topic, renamed
 from tests.kit.tracked_worker import Worker, Working
-from tests.kit.waiting import until
+from tests.kit.waiting import eventually, until
 
 KEYS = [f"key-{number}" for number in range(8)]
 

@@ -17,11 +17,10 @@ from chassis.offset_tracker import Work
 from tests.kit import groups
 from tests.kit.broker import Broker
 from tests.kit.counting_owner import number_record
-from tests.kit.polling import eventually
 from tests.kit.replica import Replica
 from tests.kit.topics import everything_in, new_topic
 from tests.kit.tracked_worker import Worker, Working, number_of
-from tests.kit.waiting import until
+from tests.kit.waiting import eventually, until
 
 
 @pytest.fixture

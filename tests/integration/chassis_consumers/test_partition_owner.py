@@ -19,10 +19,9 @@ from schemas.states import FENCE_KEY, POSITION_KEY
 from tests.kit import groups
 from tests.kit.broker import Broker
 from tests.kit.counting_owner import Counting, CountingPartition, live_states, number_record, service
-from tests.kit.polling import eventually
 from tests.kit.replica import Replica, replicas
 from tests.kit.topics import admin, everything_in, new_topic
-from tests.kit.waiting import until
+from tests.kit.waiting import eventually, until
 
 KEYS = [f"key-{number}" for number in range(20)]
 

@@ -131,7 +131,7 @@ def test_children_of_a_killed_supervisor_die_with_it(tmp_path: Path) -> None:
         [sys.executable, "-c", _KEEPER, str(tmp_path / "log")],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": "."},  # noqa: TID251 — handed on
+        env={**os.environ, "PYTHONPATH": "."},
     )
     with keeper:
         assert keeper.stdout is not None

@@ -97,7 +97,7 @@ def test_it_does_not_outlive_its_owner() -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": "."},  # noqa: TID251 — handed on
+        env={**os.environ, "PYTHONPATH": "."},
     )
     with owner:
         assert owner.stdout is not None

@@ -27,12 +27,12 @@ class Running:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "deploy.local.mailbox"],
             cwd=Path(__file__).parents[3],
-            env={**os.environ, "PYTHONPATH": ".", **settings},  # noqa: TID251 — handed on
+            env={**os.environ, "PYTHONPATH": ".", **settings},
         )
 
     async def ready(self) -> None:
         async with asyncio.timeout(20):
-            while await missing_of(f"smtp://127.0.0.1:{self.port}"):  # noqa: ASYNC110 — another process has no event
+            while await missing_of(f"smtp://127.0.0.1:{self.port}"):
                 await asyncio.sleep(0.02)
 
     def client(self) -> smtplib.SMTP:

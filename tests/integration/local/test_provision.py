@@ -34,7 +34,7 @@ async def _alter(admin: AIOKafkaAdminClient, topic: Wanted, changes: dict[str, s
     configuration = {**topic.configuration, **(changes or {})}
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, configuration)])
     async with asyncio.timeout(10):
-        while configuration.items() - (await _configuration(admin, topic.name)).items():  # noqa: ASYNC110 — Kafka tells of no change
+        while configuration.items() - (await _configuration(admin, topic.name)).items():
             await asyncio.sleep(0.02)
 
 
@@ -86,7 +86,7 @@ async def test_a_missing_topic_is_made_and_too_few_partitions_are_refused(
 async def _delete(admin: AIOKafkaAdminClient, name: str) -> None:
     await admin.delete_topics([name])
     async with asyncio.timeout(10):
-        while name in await admin.list_topics():  # noqa: ASYNC110 — as above
+        while name in await admin.list_topics():
             await asyncio.sleep(0.02)
 
 
@@ -94,7 +94,7 @@ def _run(bootstrap_servers: str, **settings: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "deploy.provision"],
         cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": ".", "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, **settings},  # noqa: TID251
+        env={**os.environ, "PYTHONPATH": ".", "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, **settings},
         capture_output=True,
         text=True,
         timeout=60,

@@ -39,7 +39,7 @@ settings = load_settings(Settings)
 class StandIn:
     def __init__(self):
         self.crash = Crash()
-        self.parts = [HttpServer(create_app("stand-in", lambda: []), settings.host, settings.port)]
+        self.parts = [HttpServer(create_app("stand-in", lambda: []), settings.host, settings.port, self.crash)]
 
 
 async def build():
@@ -75,7 +75,7 @@ class Made:
         return subprocess.run(
             [sys.executable, "-m", "deploy.local", command],
             cwd=self.root,
-            env={**os.environ, **own, **knobs},  # noqa: TID251 — handed on
+            env={**os.environ, **own, **knobs},
             capture_output=True,
             text=True,
             timeout=100,

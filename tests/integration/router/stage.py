@@ -24,9 +24,9 @@ from schemas.mail import Lane
 from schemas.tables import Suppression, suppression_key
 from schemas.topics import TOPICS, Topic, deliveries, dlq_name, message_inputs
 from tests.kit.broker import free_ports
-from tests.kit.polling import eventually
 from tests.kit.router_inputs import PROJECT
 from tests.kit.topics import kafka_settings
+from tests.kit.waiting import eventually
 
 _CLOCK = SystemClock()
 _IDS = MessageIds({1: b"0123456789abcdef"}, 1)
@@ -43,7 +43,7 @@ class RouterProcess:
     def __init__(self, bootstrap_servers: str, state_dir: Path, **settings: str) -> None:
         (self._port,) = free_ports(1)
         environment = {
-            **os.environ,  # noqa: TID251 — handed on to a child, not read
+            **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "KAFKA_SESSION_TIMEOUT": "6s",
             "ROUTER_PORT": str(self._port),

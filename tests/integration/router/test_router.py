@@ -14,7 +14,7 @@ from tests.integration.router.stage import EVENTS, World, new_message_id, router
 from tests.kit import router_inputs as make
 from tests.kit.broker import Broker
 from tests.kit.oracle import by_message
-from tests.kit.polling import eventually
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from chassis.log import Log, Outgoing
 from schemas.topics import Topic
 from tests.integration.webhooks.stage import DELIVERIES, EVENTS, Stage, process, running
 from tests.kit.broker import Broker
-from tests.kit.polling import eventually
 from tests.kit.topics import kafka_settings
+from tests.kit.waiting import eventually
 from tests.kit.webhook_receiver import HANG, Answer, Calls, WebhookReceiver
 
 
