@@ -63,15 +63,15 @@ PYTEST := $(BIN)/python -m pytest -q
 
 test: setup ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,check,120,$(MAKE) --no-print-directory check)
-	@$(call stage,unit and contract,120,$(PYTEST) tests/unit tests/contract tests/architecture)
-	@$(call stage,integration,360,$(PYTEST) --durations=10 tests/integration)
+	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
+	@$(call stage,integration,360,$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration)
 	@$(call stage,e2e,180,$(PYTEST) --durations=5 tests/e2e)
 
 unit: setup ## Pure tests, contract and architecture
-	@$(PYTEST) tests/unit tests/contract tests/architecture
+	@$(PYTEST) -n 2 tests/unit tests/contract tests/architecture
 
 integration: setup ## Real Kafka, chDB and SMTP
-	@$(PYTEST) --durations=10 tests/integration
+	@$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration
 
 e2e: setup ## Five processes, from HTTP to the inbox
 	@$(PYTEST) --durations=5 tests/e2e
