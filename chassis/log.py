@@ -171,11 +171,16 @@ class Log:
             return []
 
         async def send_each(_: Producer, producer: AIOKafkaProducer) -> list[RecordMetadata]:
-            sent = [
-                await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=list(r.headers))
-                for r in records
-            ]
-            return await asyncio.gather(*sent)
+            sent: list[asyncio.Future[RecordMetadata]] = []
+            try:
+                for r in records:
+                    headers = list(r.headers)
+                    sent.append(await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=headers))
+                return await asyncio.gather(*sent)
+            except BaseException:
+                for future in sent:
+                    future.add_done_callback(_heard)
+                raise
 
         return await self._confirmed(records, send_each, within)
 
@@ -264,6 +269,12 @@ def acked(record: Outgoing, about: RecordMetadata) -> Ack:
     if unplaced or (record.valid_until_ms is not None and about.timestamp_type != _APPEND_TIME):
         raise DuplicateSequenceNumber
     return Ack(about.topic, about.partition, about.offset, about.timestamp)
+
+
+def _heard(future: asyncio.Future[RecordMetadata]) -> None:
+    """Nobody waits for this ack any more; without a look at it asyncio would complain of a failure."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _batch_of(records: Sequence[Outgoing]) -> tuple[BatchBuilder, list[int]]:
