@@ -6,6 +6,7 @@ fence: what the old epoch may still land is void, and the inputs are read again 
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -64,7 +65,7 @@ class Tools:
     max_batch: int
 
 
-class Tenancy:
+class Tenancy(ABC):
     """From one assignment of a partition to its revocation: what both kinds have in common."""
 
     def __init__(self, tools: Tools, topic: Topic, changelog: Topic, place: TopicPartition) -> None:
@@ -126,16 +127,17 @@ class Tenancy:
             raise Doubt("the lease is over")
         return await self._tools.log.append(records, within=min(APPEND_WITHIN, remaining))
 
+    @abstractmethod
     async def _take_over(self) -> None:
-        raise NotImplementedError
+        """Restore the view and set `_running`. Raises Retry where the brokers do not answer."""
 
+    @abstractmethod
     async def _work(self) -> bool:
         """Do what is at hand; False where there is nothing, now."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _upkeep(self, tenure: Tenure) -> list[Outgoing]:
         """State records of the owner's own, to go out with a tick."""
-        raise NotImplementedError
 
     async def _serve_until_doubt(self) -> None:
         try:

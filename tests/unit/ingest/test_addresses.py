@@ -18,7 +18,7 @@ ACCEPTED = [
     ("Ada<a@b.example>", "a@b.example", "Ada <a@b.example>", "b.example"),
     ('"Doe, Jane" <a@b.example>', "a@b.example", '"Doe, Jane" <a@b.example>', "b.example"),
     ("Doe, Jane <a@b.example>", "a@b.example", '"Doe, Jane" <a@b.example>', "b.example"),
-    ("Ada (CEO) <a@b.example>", "a@b.example", '"Ada (CEO)" <a@b.example>', "b.example"),
+    ("Ada (Ops) <a@b.example>", "a@b.example", '"Ada (Ops)" <a@b.example>', "b.example"),
     (r'"a \"b\" \\c" <a@b.example>', "a@b.example", r'"a \"b\" \\c" <a@b.example>', "b.example"),
     ('"<x@y>" <a@b.example>', "a@b.example", '"<x@y>" <a@b.example>', "b.example"),
     ("Zoë <z@bücher.example>", "z@xn--bcher-kva.example", "Zoë <z@xn--bcher-kva.example>", "xn--bcher-kva.example"),
