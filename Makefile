@@ -76,7 +76,13 @@ integration: setup ## Real Kafka, chDB and SMTP
 e2e: setup ## Five processes, from HTTP to the inbox
 	@$(PYTEST) --durations=5 tests/e2e
 
+isolate: setup ## Import each service with nothing installed but its own lock
+	@for service in ingest router sender webhooks analytics; do \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/alone && \
+	  $(BIN)/uv pip sync --quiet --python $(VENV)/alone/bin/python --require-hashes requirements/$$service.txt && \
+	  PYTHONPATH=. $(VENV)/alone/bin/python -c "import services.$$service.app" && echo "$$service stands alone" || exit 1; done
+
 schemas: setup ## Write JSON Schema and AsyncAPI anew from schemas/*.py
 	@$(RUN)/python -m schemas.generate
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e schemas
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e isolate schemas
