@@ -82,7 +82,10 @@ isolate: setup ## Import each service with nothing installed but its own lock
 	  $(BIN)/uv pip sync --quiet --python $(VENV)/alone/bin/python --require-hashes requirements/$$service.txt && \
 	  PYTHONPATH=. $(VENV)/alone/bin/python -c "import services.$$service.app" && echo "$$service stands alone" || exit 1; done
 
+bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 20 minutes
+	@$(RUN)/python -m tests.bench --seconds $(or $(SECONDS),60) --runs $(or $(RUNS),3) --keep
+
 schemas: setup ## Write JSON Schema and AsyncAPI anew from schemas/*.py
 	@$(RUN)/python -m schemas.generate
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e isolate schemas
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e isolate bench schemas

@@ -1,0 +1,187 @@
+"""One run: everything measured once, in one stack, beside one sink. Wall rates mean something as ratios within a run."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+
+from tests.bench import bare
+from tests.bench.client import Client, Load
+from tests.bench.processes import Meter, beside
+from tests.kit.stack import Stack
+from tests.kit.waiting import eventually, until
+
+CONNECTIONS = 50
+PER_SECOND = 100  # for the latency of an acceptance
+END_TO_END_PER_SECOND = 50  # for the latency from the request to the mail server's 250
+EVENTS_PER_MAIL = 3  # queued, accepted, delivered
+MEASURED = ("kafka", "ingest", "router", "sender", "webhooks", "analytics")
+_HELD_SECONDS = 15.0  # a router that is held for longer makes the next phases wait for minutes
+_PAUSE = 2.0  # seconds for a held router to be a member again
+
+Figures = dict[str, float]  # by the name that the report shows
+
+
+@dataclass(slots=True)
+class Bench:
+    """A running stack whose mail goes to the sink."""
+
+    stack: Stack
+    sink_port: int
+    sink_file: Path
+    bare_port: int
+    seconds: float
+
+    async def prepare(self) -> None:
+        """A topic for the bare handler, and everything warm: the JVM needs some ten thousand requests."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.description["kafka"])
+        await admin.start()
+        with contextlib.suppress(TopicAlreadyExistsError):
+            await admin.create_topics([NewTopic(bare.TOPIC, bare.PARTITIONS, 1)])
+        await admin.close()
+        await self._drained(await self._client().closed_loop(min(20.0, self.seconds), CONNECTIONS))
+
+    async def run(self) -> Figures:
+        figures: Figures = {}
+        held = min(self.seconds, _HELD_SECONDS)
+        with beside("tests.bench.bare", self.bare_port, self.stack.description["kafka"]) as pid:
+            await Client(self.bare_port, "none").closed_loop(3.0, CONNECTIONS)
+            meter = Meter({"bare": pid})
+            load = await Client(self.bare_port, "none").closed_loop(held, CONNECTIONS)
+            figures["bare accepted/s"] = load.rate
+            figures["bare CPU-s per 1,000"] = meter.read()["bare"] / len(load.ids) * 1000
+            load = await Client(self.bare_port, "none").open_loop(self.seconds, PER_SECOND)
+            figures |= _percentiles("bare at 100/s", load.latencies())
+        for name, keyed in (("plain", False), ("keyed", True)):
+            figures |= await self._accept_alone(name, held, keyed=keyed)
+        figures |= await self._end_to_end()
+        load = await self._client().open_loop(self.seconds, PER_SECOND)
+        figures |= _percentiles("accept at 100/s", load.latencies())
+        await self._drained(load)
+        figures |= await self._to_the_server()
+        figures |= self._naive(held)
+        return figures
+
+    async def _accept_alone(self, name: str, seconds: float, *, keyed: bool) -> Figures:
+        """Ingest and the broker with the router held, as the bare handler had the machine; then the rest catches up."""
+        meter = Meter(self._pids())
+        with _held(self.stack.pid("router")):
+            load = await self._client(keyed=keyed).closed_loop(seconds, CONNECTIONS)
+            used = meter.read()
+        await asyncio.sleep(_PAUSE)
+        await self._drained(load)
+        return {
+            f"{name} accepted/s": load.rate,
+            f"{name} ingest CPU-s per 1,000": used["ingest"] / len(load.ids) * 1000,
+            f"{name} kafka CPU-s per 1,000": used["kafka"] / len(load.ids) * 1000,
+        }
+
+    async def _end_to_end(self) -> Figures:
+        """All of it at once, from the first request until the last event is in ClickHouse."""
+        meter = Meter(self._pids())
+        rows = await self._rows()
+        load = await self._client().closed_loop(self.seconds, CONNECTIONS)
+        count = len(load.ids)
+        await self._until_rows(rows + EVENTS_PER_MAIL * count)
+        took, used = time.monotonic() - load.began, meter.read()
+        figures: Figures = {"end to end mails/s": count / took, "accepted/s beside the pipeline": load.rate}
+        for name in MEASURED:
+            figures[f"CPU-s per 1,000: {name}"] = used[name] / count * 1000
+        figures["CPU-s per 1,000: all"] = sum(used.values()) / count * 1000
+        last = await self.stack.message(load.ids[-1].decode())
+        assert last["status"] == "delivered", last
+        return figures
+
+    async def _to_the_server(self) -> Figures:
+        """From the moment a request is due until the mail server has said 250."""
+        meter = Meter(self._pids())
+        load = await self._client().open_loop(self.seconds, END_TO_END_PER_SECOND)
+        await self._drained(load)
+        used = meter.read()
+        taken = {}
+        for line in self.sink_file.read_bytes().splitlines():
+            name, _, moment = line.partition(b" ")
+            taken[name] = float(moment)
+        figures = _percentiles(
+            "accept to 250 at 50/s", [taken[i] - due for i, due in zip(load.ids, load.due, strict=True)]
+        )
+        figures |= _percentiles(
+            "202 to 250 at 50/s", [taken[i] - answered for i, answered in zip(load.ids, load.answered, strict=True)]
+        )
+        figures["CPU-s per 1,000 at 50/s: all"] = sum(used.values()) / len(load.ids) * 1000
+        return figures
+
+    def _naive(self, seconds: float) -> Figures:
+        before = os.times()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.naive", str(self.sink_port), str(seconds), str(CONNECTIONS)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        after = os.times()
+        sent, took = (float(word) for word in done.stdout.split())
+        used = after.children_user - before.children_user + after.children_system - before.children_system
+        return {"naive mails/s": sent / took, "naive CPU-s per 1,000": used / sent * 1000}
+
+    def _client(self, *, keyed: bool = False) -> Client:
+        return Client(self.stack.port_base, self.stack.key("live"), keyed=keyed)
+
+    def _pids(self) -> dict[str, int]:
+        return {name: self.stack.pid(name) for name in MEASURED}
+
+    async def _drained(self, load: Load) -> None:
+        """Until the sink has all of them, and their events are in ClickHouse."""
+        patience = 60 + len(load.ids) / 50
+        wanted = set(load.ids)
+        await until(lambda: wanted <= self._taken(), within=patience, every=0.5)
+
+        async def seen() -> bool:
+            return bool((await self.stack.message(load.ids[-1].decode()))["status"] == "delivered")
+
+        await eventually(seen, within=patience)
+        await asyncio.sleep(1)
+
+    def _taken(self) -> set[bytes]:
+        return {line.partition(b" ")[0] for line in self.sink_file.read_bytes().splitlines()}
+
+    async def _rows(self) -> int:
+        url = next(p["url"] for p in self.stack.description["processes"] if p["service"] == "analytics")
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
+            text = await response.text()
+        return sum(
+            int(float(value))
+            for value in re.findall(r'^analytics_rows_total\{table="events_raw"\} (\S+)', text, re.MULTILINE)
+        )
+
+    async def _until_rows(self, count: int) -> None:
+        async def there() -> bool:
+            return await self._rows() >= count
+
+        await eventually(there, within=60 + count / 100, every=0.2)
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _percentiles(name: str, seconds: Sequence[float]) -> Figures:
+    ordered = sorted(seconds)
+    return {
+        f"{name}: p{percent} ms": ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000
+        for percent in (50, 99)
+    }

@@ -1,0 +1,55 @@
+"""Processes beside the stack, and what processes cost: CPU seconds from /proc."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LISTENS_WITHIN = 15.0  # seconds
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time so far, threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+class Meter:
+    """CPU seconds of named processes since it was made."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = pids
+        self._before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+
+    def read(self) -> dict[str, float]:
+        return {name: cpu_seconds(pid) - self._before[name] for name, pid in self._pids.items()}
+
+
+@contextlib.contextmanager
+def beside(module: str, port: int, *arguments: str) -> Iterator[int]:
+    """`python -m module port …` until the block ends; its pid once it listens."""
+    process = subprocess.Popen([sys.executable, "-m", module, str(port), *arguments])
+    try:
+        _wait_for(port)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + _LISTENS_WITHIN
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,52 @@
+"""From figures to the table that is kept: the worst of all runs, beside the bars they are held against. Values only."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+Figures = dict[str, float]
+
+
+def worst(runs: Sequence[Figures]) -> Figures:
+    """Of each figure, and of each ratio, the worst; a ratio is taken within its run, for machines are not always as fast."""
+    complete = [{**run, **_ratios(run)} for run in runs]
+    return {name: (min if _rises(name) else max)(run[name] for run in complete) for name in complete[0]}
+
+
+def shown(figures: Figures) -> str:
+    rows = [f"| {name} | {_number(value)} | {_verdict(name, value)} |" for name, value in figures.items()]
+    return "\n".join(["| figure | worst of the runs | bar |", "|---|---|---|", *rows, ""])
+
+
+_BARS: dict[str, tuple[Literal["<=", ">="], float]] = {
+    "end to end / naive": (">=", 1.0),
+    "CPU-s per 1,000: all": ("<=", 5.0),
+    "accept at 100/s: p99 ms": ("<=", 60),
+    "accept to 250 at 50/s: p50 ms": ("<=", 60),
+    "accept to 250 at 50/s: p99 ms": ("<=", 300),
+    "plain / bare": (">=", 0.60),
+    "keyed / bare": (">=", 0.35),
+}
+
+
+def _ratios(run: Figures) -> Figures:
+    return {
+        "plain / bare": run["plain accepted/s"] / run["bare accepted/s"],
+        "keyed / bare": run["keyed accepted/s"] / run["bare accepted/s"],
+        "end to end / naive": run["end to end mails/s"] / run["naive mails/s"],
+    }
+
+
+def _rises(name: str) -> bool:
+    return ("/s" in name and " at " not in name) or " / " in name
+
+
+def _verdict(name: str, value: float) -> str:
+    if name not in _BARS:
+        return ""
+    sign, bar = _BARS[name]
+    met = value <= bar if sign == "<=" else value >= bar
+    return f"{'≤' if sign == '<=' else '≥'} {bar:g}: {'met' if met else 'missed'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

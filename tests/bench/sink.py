@@ -1,0 +1,82 @@
+"""A mail server that takes everything and keeps nothing but when: a line "message-id seconds" per 250, monotonic.
+
+Lean, so that it is not what is measured. `python -m tests.bench.sink PORT FILE`.
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import uvloop
+
+_WRITE_EVERY = 0.1  # seconds
+_END = b"\r\n.\r\n"
+_EHLO = b"250-sink.example\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 10485760\r\n"
+
+
+class Session(asyncio.Protocol):
+    """One connection: commands until DATA, then a mail until its dot."""
+
+    def __init__(self, taken: list[bytes]) -> None:
+        self._taken = taken
+        self._buffer = bytearray()
+        self._in_data = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
+        self._transport.write(b"220 sink.example ESMTP\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while self._mail() if self._in_data else self._command():
+            pass
+
+    def _command(self) -> bool:
+        line, end, rest = self._buffer.partition(b"\r\n")
+        if not end:
+            return False
+        self._buffer = rest
+        verb = bytes(line[:4]).upper()
+        if verb == b"EHLO":
+            self._transport.write(_EHLO)
+        elif verb == b"DATA":
+            self._in_data = True
+            self._transport.write(b"354 go ahead\r\n")
+        elif verb == b"QUIT":
+            self._transport.write(b"221 2.0.0 bye\r\n")
+            self._transport.close()
+            return False
+        else:
+            self._transport.write(b"250 2.0.0 ok\r\n")
+        return True
+
+    def _mail(self) -> bool:
+        end = self._buffer.find(_END)
+        if end < 0:
+            return False
+        self._transport.write(b"250 2.0.0 taken\r\n")
+        began = bytes(self._buffer[:4096]).lower().find(b"message-id:")
+        opened = self._buffer.find(b"<", began) + 1 if began >= 0 else 0
+        name = bytes(self._buffer[opened : self._buffer.find(b"@", opened)]) if opened else b"-"
+        self._taken.append(b"%s %.6f\n" % (name, time.monotonic()))
+        del self._buffer[: end + len(_END)]
+        self._in_data = False
+        return True
+
+
+async def serve(port: int, file: BinaryIO) -> None:
+    taken: list[bytes] = []
+    server = await asyncio.get_running_loop().create_server(lambda: Session(taken), "127.0.0.1", port, backlog=1024)
+    async with server:
+        while True:
+            await asyncio.sleep(_WRITE_EVERY)
+            file.write(b"".join(taken))
+            file.flush()
+            taken.clear()
+
+
+if __name__ == "__main__":
+    with Path(sys.argv[2]).open("wb") as found:
+        uvloop.run(serve(int(sys.argv[1]), found))
