@@ -57,17 +57,23 @@ def _number(found: Any) -> int | None:
 class Changelog:
     """Reads one changelog partition in log order and hands on what is live.
 
-    `fence` is the newest fence's offset; `overwritten` holds the keys whose last record is void.
+    `fence` is the newest fence's offset, at first that of the newest one before where the reading begins;
+    `overwritten` holds the keys whose last record is void.
     """
 
-    def __init__(self, live: Callable[[Incoming], None]) -> None:
+    def __init__(
+        self, live: Callable[[Incoming], None], fence: int = NO_FENCE, fenced: Callable[[int], None] | None = None
+    ) -> None:
         self._live = live
-        self.fence = NO_FENCE
+        self._fenced = fenced  # told of each newer fence
+        self.fence = fence
         self.overwritten: set[str] = set()
 
     def apply(self, record: Incoming) -> None:
         if record.key == FENCE_KEY:
             self.fence = record.offset
+            if self._fenced is not None:
+                self._fenced(record.offset)
         elif is_void(record, self.fence):
             VOID.labels(record.topic).inc()
             self.overwritten.add(record.key)

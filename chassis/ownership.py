@@ -42,7 +42,7 @@ class OwnedPartition(Protocol):
     """A service's view of one partition. Synchronous, no I/O but its own local file; made anew at each take-over."""
 
     def changelog_start(self) -> int | None:
-        """The next changelog offset the local file needs, or None to read from the beginning."""
+        """The next changelog offset the local file needs (see `RemembersFences`), or None to read from the beginning."""
         ...
 
     def apply(self, record: Incoming) -> None:
@@ -82,6 +82,22 @@ class PutsAgain(Protocol):
 
     def current(self, key: str, tenure: Tenure) -> Outgoing | None:
         """The state record of `key` as it stands, under `tenure`; None (a tombstone is written) where there is none."""
+        ...
+
+
+@runtime_checkable
+class RemembersFences(Protocol):
+    """For an `OwnedPartition` that goes on from a local file: the fence is kept there with the place.
+
+    Without it, what an older owner landed behind that fence would count for whoever begins to read after the fence.
+    """
+
+    def fenced(self, offset: int) -> None:
+        """A fence has come in the changelog, at this offset."""
+        ...
+
+    def changelog_fence(self) -> int | None:
+        """The newest fence that the local file knows of; None for none."""
         ...
 
 

@@ -22,7 +22,7 @@ from chassis.clock import Clock
 from chassis.failures import LOG_BACK_OFF, RETRIES, DeadLetters, Done, Poison, Retry, attempt
 from chassis.log import Ack, Incoming, Log, LogUnavailable, Outgoing, RecordTooLarge, outgoing, tombstone
 from chassis.member import Member
-from chassis.ownership import Factory, OwnedPartition, PutsAgain, Received, Step, Tenure
+from chassis.ownership import Factory, OwnedPartition, PutsAgain, Received, RemembersFences, Step, Tenure
 from chassis.progress import Progress
 from chassis.tail import Tail
 from chassis.telemetry import logger
@@ -255,8 +255,12 @@ class FedTenancy(Tenancy):
 
     async def _restore(self) -> OwnedPartition:
         view = self._view = self._tools.factory(self._topic, self._place.partition)
-        self._changelog = Changelog(view.apply)
         start = view.changelog_start()
+        if isinstance(view, RemembersFences):
+            fence = view.changelog_fence()
+            self._changelog = Changelog(view.apply, NO_FENCE if fence is None else fence, view.fenced)
+        else:
+            self._changelog = Changelog(view.apply)
         name, partition = self._changelog_topic.name, self._place.partition
         await self._tools.tail.follow(name, partition, self._changelog.apply, "earliest" if start is None else start)
         await _caught_up(self._tools.tail, name, partition)

@@ -40,7 +40,7 @@ _TOMBSTONES_PER_TICK = 200
 
 
 class RouterPartition:
-    """Implements `chassis.partition_owner.OwnedPartition` and `PutsAgain`."""
+    """Implements `chassis.partition_owner.OwnedPartition`, `PutsAgain` and `chassis.ownership.RemembersFences`."""
 
     def __init__(
         self,
@@ -71,6 +71,12 @@ class RouterPartition:
 
     def changelog_start(self) -> int | None:
         return self._store.next_offset()
+
+    def changelog_fence(self) -> int | None:
+        return self._store.fence()
+
+    def fenced(self, offset: int) -> None:
+        self._store.remember_fence(offset)
 
     def input_position(self) -> int | None:
         return self._store.input_offset()

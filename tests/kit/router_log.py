@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from chassis.changelog import Changelog, marks
+from chassis.changelog import NO_FENCE, Changelog, marks
 from chassis.log import Incoming, Outgoing
 from chassis.partition_owner import Received, Step, Tenure
 from schemas.envelope import MalformedRecord, Payload, decode, encode, seal
@@ -136,7 +136,8 @@ class RouterOnLog:
             window=self._window,
             feedback_window_ms=30 * 86_400_000,
         )
-        self._changelog = Changelog(self.view.apply)
+        known = self.view.changelog_fence()
+        self._changelog = Changelog(self.view.apply, NO_FENCE if known is None else known, self.view.fenced)
         self._applied = self.view.changelog_start() or 0
         fence = seal(
             Fence(owner="test"),

@@ -17,7 +17,7 @@ from services.router.ports import Census, Horizon, Row, Timer
 
 _log = logger("store")
 
-_VERSION = 1
+_VERSION = 2  # 2: the fence is kept
 # Half of `delete.retention.ms` (Kafka's default, 24 h): a file that lags by more may have missed tombstones.
 _OLDEST = timedelta(hours=12)
 _IDS_PER_QUERY = 500
@@ -60,6 +60,7 @@ class SqliteStore:
         self._next_offset = self._place("next_offset")
         self._input_offset = self._place("input_offset")
         self._timestamp_ms = self._place("timestamp_ms")
+        self._fence = self._place("fence")
 
     def fault(self, now_ms: int) -> str | None:
         """Why the file can not be gone on with, if it can not."""
@@ -75,6 +76,12 @@ class SqliteStore:
 
     def input_offset(self) -> int | None:
         return self._input_offset
+
+    def fence(self) -> int | None:
+        return self._fence
+
+    def remember_fence(self, offset: int) -> None:
+        self._fence = offset
 
     def put(self, row: Row) -> None:
         stand = row.standing
@@ -116,7 +123,7 @@ class SqliteStore:
         """Keep what was applied, together with how far that is."""
         if not self._uncommitted:
             return
-        for name in ("next_offset", "input_offset", "timestamp_ms"):
+        for name in ("next_offset", "input_offset", "timestamp_ms", "fence"):
             value = getattr(self, f"_{name}")
             if value is not None:
                 self._run(_SET_PLACE, name, value)

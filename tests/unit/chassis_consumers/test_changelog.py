@@ -70,6 +70,15 @@ def test_a_changelog_hands_on_what_is_live_in_order_and_never_a_fence() -> None:
     assert changelog.fence == 3
 
 
+def test_who_goes_on_in_the_middle_knows_the_fence_before_it() -> None:
+    applied: list[int] = []
+    fences: list[int] = []
+    changelog = Changelog(lambda live: applied.append(live.offset), 3, fences.append)
+    for step in (record(5, epoch=1), record(6, epoch=3), fence(7), record(8, epoch=3), record(9, epoch=7)):
+        changelog.apply(step)
+    assert (applied, fences) == ([6, 9], [7])
+
+
 def test_a_key_whose_last_record_is_void_is_to_be_put_again_until_a_live_one_comes() -> None:
     changelog = Changelog(lambda live: None)
     for step in (fence(1), record(2, "a", epoch=1), fence(3), record(4, "a", epoch=1), record(5, "b", epoch=1)):

@@ -456,6 +456,29 @@ async def test_the_local_file_may_be_lost_at_any_time(router: RouterOnLog, tmp_p
     assert sorted(router.sent()[5:]) == sorted((one, 2, 1) for one in ids)
 
 
+async def test_what_an_older_owner_lands_behind_the_fence_is_void_for_who_goes_on_from_the_file(
+    router: RouterOnLog,
+) -> None:
+    """The fence lies before the place where the file stands, so the file must know it. Found by the simulation."""
+    one = make.message_id()
+    router.give(make.submit(one))
+    await router.settle()
+    late = [record for record in router.log.topics[router.changelog_topic] if record.key == one][-1]
+    router.kill()
+    router.start()
+    router.give(make.temporary(one))
+    await router.settle()
+    assert router.view is not None
+    await router.tick()  # the file is committed here
+    router.log.append(Outgoing(router.changelog_topic, one, late.value, 0))
+    router.kill()
+    router.start()
+    assert router.view is not None
+    again = router.view.current(one, router._tenure())
+    assert again is not None
+    assert orjson.loads(again.value or b"")["data"]["status"] == "deferred"
+
+
 async def test_a_void_record_is_overwritten_with_the_live_one(router: RouterOnLog) -> None:
     one = make.message_id()
     router.give(make.submit(one))

@@ -77,13 +77,15 @@ def test_records_of_many_and_of_none(store: SqliteStore) -> None:
 def test_after_a_kill_the_file_says_how_far_it_is_and_holds_no_more(path: Path, store: SqliteStore) -> None:
     store.put(row("kept", WAITS))
     store.remember_input_offset(7)
+    store.remember_fence(40)
     store.applied(41, START_MS)
     store.commit()
     store.put(row("lost", WAITS))
-    store.applied(42, START_MS)
+    store.remember_fence(42)
+    store.applied(43, START_MS)
     store._connection.close()  # kill -9: nothing is committed any more
     again = open_store(path, START_MS + HOUR)
-    assert (again.next_offset(), again.input_offset()) == (42, 7)
+    assert (again.next_offset(), again.input_offset(), again.fence()) == (42, 7, 40)
     assert set(again.records(["kept", "lost"])) == {"kept"}
 
 
