@@ -30,7 +30,7 @@ class JournalEntry(Payload):
     message_id: str
     attempt: int
     dispatch: int
-    owner: str  # the sender process whose claim this is, or is about
+    owner: str  # the sender process, and its job, whose claim this is, or is about
 
 
 class AttemptStarted(JournalEntry):

@@ -6,6 +6,7 @@ gates claims and DATA, never the truth. This module must never decide whether a 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import assert_never
 
 from chassis.clock import Clock
@@ -59,10 +60,15 @@ class Job:
     landed_ms: int
     tenure: Tenure
     begun: bool = False
+    owner: str = ""  # in the journal; given when it is carried out
 
 
 class Attempts:
-    """Carries deliveries out. `owner` names this process and no other, not even the next one of the same replica."""
+    """Carries deliveries out. `owner` names this process and no other, not even the next one of the same replica.
+
+    In the journal each job is an owner of its own: the same delivery may be at hand twice (the router says again what it
+    may have said before a crash), and only one of the two may send.
+    """
 
     def __init__(
         self,
@@ -88,6 +94,7 @@ class Attempts:
         self._slots = slots
         self._carrier = carrier
         self._rights = rights
+        self._jobs = count(1)
 
     async def carry_out(self, job: Job) -> bool:
         """True when the delivery is settled; False where it is left to its partition's next owner.
@@ -97,6 +104,7 @@ class Attempts:
         if job.landed_ms > job.delivery.valid_until_ms:
             metrics.VOID.inc()
             return True
+        job.owner = f"{self._owner}.{next(self._jobs)}"
         while not job.tenure.over:
             step = await self._next_step(job)
             match step:
@@ -171,7 +179,7 @@ class Attempts:
         self._observe("claim", began)
         if claim is None:
             return Carried("lease"), self._now_ms()
-        if (claim.owner, claim.dispatch) != (self._owner, job.delivery.dispatch):
+        if (claim.owner, claim.dispatch) != (job.owner, job.delivery.dispatch):
             job.begun = False
             return None
         if self._journal.given_back(job.delivery):  # by another, while we claimed it
@@ -199,7 +207,7 @@ class Attempts:
                 message_id=job.delivery.message_id,
                 attempt=job.delivery.attempt,
                 dispatch=job.delivery.dispatch,
-                owner=self._owner,
+                owner=job.owner,
                 started_at_ms=now_ms,
                 deadline_ms=now_ms + self._timing.deadline_ms,
                 valid_until_ms=self._rights.lease_ends_ms(),
@@ -214,7 +222,7 @@ class Attempts:
 
     async def _settle(self, job: Job, carried: Carried, started_at_ms: int) -> None:
         """Steps 3 and 4: they succeed, however long it takes."""
-        ended, delivery, owner = carried.ended, job.delivery, self._owner
+        ended, delivery, owner = carried.ended, job.delivery, job.owner
         if isinstance(ended, Outcome):
             metrics.ATTEMPTS.labels(ended.outcome, ended.phase).inc()
             now_ms = self._now_ms()
@@ -253,7 +261,7 @@ class Attempts:
         """Nothing of it was or will be sent, so it needs no claim."""
         _log.error("mail_can_not_be_written", message_id=job.delivery.message_id, reason=str(error))
         now_ms, ended = self._now_ms(), refused_by_us(554, "5.6.0", "the mail can not be written")
-        record = reports.recorded(job.delivery, self._owner, ended, reports.Hop(), started_at_ms=now_ms, now_ms=now_ms)
+        record = reports.recorded(job.delivery, job.owner, ended, reports.Hop(), started_at_ms=now_ms, now_ms=now_ms)
         await self._tell(job, record)
 
     async def _refuse(self, job: Job, found: Suppression) -> None:

@@ -1,5 +1,6 @@
 """The honest attempt over ports in memory, with a death after every single call (R11, R23; D6, D25, D29, D40)."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -135,6 +136,14 @@ async def test_an_outcome_that_lands_before_our_giving_up_wins() -> None:
     assert await heir.carry_out(delivery())
     assert kinds(world) == ["finished"]
     assert heir.read_back, "whether it came first is only known from the log"
+
+
+async def test_a_delivery_that_is_at_hand_twice_is_sent_once() -> None:
+    """The router said it again after a crash, and both came together. Found by the simulation."""
+    world = World()
+    process = Process(world, "a")
+    assert all(await asyncio.gather(process.carry_out(delivery()), process.carry_out(delivery())))
+    assert (len(world.mails), kinds(world)) == (1, ["finished", "finished"])
 
 
 async def test_who_loses_the_claim_sends_nothing() -> None:
