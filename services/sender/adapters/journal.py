@@ -42,7 +42,9 @@ class _Followed:
     since_ms: int | None = None  # everything later is, or was, in memory; None: not followed
     closed: deque[str] = field(default_factory=deque)  # keys in the order they were settled
     forgotten: set[int] = field(default_factory=set)
-    wanted: dict[str, int] = field(default_factory=dict)  # keys that are being looked for, and since when (ms)
+    wanted: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # keys that are looked for, and since when (ms), each time
 
 
 class AttemptJournal:
@@ -140,13 +142,16 @@ class AttemptJournal:
 
     async def _read_again(self, partition: int, followed: _Followed, key: str, delivery: Delivery) -> None:
         """Once for all who wait for it; what they wait for is not forgotten on the way."""
-        followed.wanted[key] = delivery.first_dispatched_at_ms
+        since_ms = delivery.first_dispatched_at_ms
+        followed.wanted.setdefault(key, []).append(since_ms)
         try:
             async with followed.lock:
                 if self._uncertain(followed, key, delivery):
-                    await self._read_from(partition, followed, min(followed.wanted.values()) - MARGIN_MS)
+                    await self._read_from(partition, followed, min(map(min, followed.wanted.values())) - MARGIN_MS)
         finally:
-            del followed.wanted[key]
+            followed.wanted[key].remove(since_ms)
+            if not followed.wanted[key]:
+                del followed.wanted[key]
             followed.closed.append(key)
 
     def given_back(self, delivery: Delivery) -> bool:

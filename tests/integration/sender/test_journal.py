@@ -143,6 +143,15 @@ async def test_an_older_delivery_makes_it_read_from_further_back(one: Reader) ->
     assert rereads() == before + 1
 
 
+async def test_two_who_look_for_the_same_delivery_read_once_and_neither_fails(one: Reader) -> None:
+    """The router said it again after a crash, and both came together. Found by the simulation."""
+    older = delivery().model_copy(update={"first_dispatched_at_ms": now_ms() - 10 * MARGIN_MS})
+    await one.journal.follow(0, "standard", now_ms())
+    before = rereads()
+    assert await asyncio.gather(*(one.journal.history(older) for _ in range(3))) == [History()] * 3
+    assert rereads() == before + 1
+
+
 async def test_what_is_forgotten_is_read_again_when_asked_for(broker: Broker, topic: Topic) -> None:
     """A settled attempt is never called open, however little is kept of it."""
     async with reader(broker, topic, kept_closed=2) as small:
