@@ -66,6 +66,8 @@ test: setup ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
 	@$(call stage,integration,360,$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration)
 	@$(call stage,e2e,180,$(PYTEST) --durations=5 tests/e2e)
+	@$(call stage,drills,240,$(PYTEST) --durations=5 -m "not long" tests/drills)
+	@$(call stage,mutant,40,$(RUN)/python -m tests.drills.mutants --one-by-rotation)
 
 unit: setup ## Pure tests, contract and architecture
 	@$(PYTEST) -n 2 tests/unit tests/contract tests/architecture
@@ -75,6 +77,12 @@ integration: setup ## Real Kafka, chDB and SMTP
 
 e2e: setup ## Five processes, from HTTP to the inbox
 	@$(PYTEST) --durations=5 tests/e2e
+
+mutants: setup ## Break copies of the product on purpose; a named test must notice each time
+	@$(RUN)/python -m tests.drills.mutants --all
+
+drills: setup ## Every fault we can make, the long ones too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
+	@$(PYTEST) --durations=0 tests/drills
 
 isolate: setup ## Import each service with nothing installed but its own lock
 	@for service in ingest router sender webhooks analytics; do \
@@ -88,4 +96,4 @@ bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 20 minu
 schemas: setup ## Write JSON Schema and AsyncAPI anew from schemas/*.py
 	@$(RUN)/python -m schemas.generate
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e isolate bench schemas
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e mutants isolate bench schemas

@@ -63,6 +63,7 @@ async def test_a_fault_at_every_step(error: type[Exception], after: bool) -> Non
             first: bytes | None = (await Replica(kafka, faults).send(BODY)).body
         except (Died, Refused):
             first = None
+        assert first is None or len(kafka.submits) == 2, "202 means: in the log"
         hit += faults.steps >= step
         answer = await Replica(kafka).send(BODY)
         again = await Replica(kafka).send(BODY)
@@ -82,8 +83,11 @@ async def test_a_fault_at_every_step(error: type[Exception], after: bool) -> Non
     assert hit == 3  # claim, submit, done
 
 
-async def test_an_append_that_can_not_be_confirmed_is_503_and_says_what_it_means(kafka: Kafka) -> None:
-    refused = await refusal(Replica(kafka, Faults(1, error=LogUnavailable)).send(BODY))
+@pytest.mark.parametrize(("key", "step"), [("k", 1), ("k", 2), (None, 1)], ids=["claim", "submit", "submit, no key"])
+async def test_an_append_that_can_not_be_confirmed_is_503_and_says_what_it_means(
+    kafka: Kafka, key: str | None, step: int
+) -> None:
+    refused = await refusal(Replica(kafka, Faults(step, error=LogUnavailable)).send(BODY, key))
     assert (refused.status, refused.code) == (503, "unavailable")
     assert refused.retry_after
     assert "same Idempotency-Key" in refused.hint
