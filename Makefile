@@ -81,8 +81,9 @@ e2e: setup ## Five processes, from HTTP to the inbox
 mutants: setup ## Break copies of the product on purpose; a named test must notice each time
 	@$(RUN)/python -m tests.drills.mutants --all
 
-drills: setup ## Every fault we can make, the long ones too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
+drills: setup ## Every fault we can make, the long ones and the mutants too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
 	@$(PYTEST) --durations=0 tests/drills
+	@$(RUN)/python -m tests.drills.mutants --all
 
 isolate: setup ## Import each service with nothing installed but its own lock
 	@for service in ingest router sender webhooks analytics; do \
