@@ -83,6 +83,46 @@ async def test_a_fault_at_every_step(error: type[Exception], after: bool) -> Non
     assert hit == 3  # claim, submit, done
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_who_helps_a_dead_winner_may_die_at_every_step_too(claimed: bool, after: bool) -> None:
+    """D6, D17: the winner dies at its claim or its submission, the helper at step 1, 2, 3 …; a third one completes."""
+    step, reached = 1, True
+    while reached:
+        kafka = Kafka(HandClock())
+        with pytest.raises(Died):
+            await Replica(kafka, Faults(1 if claimed else 2, after=True)).send(BODY)
+        faults = Faults(step, after)
+        try:
+            await Replica(kafka, faults).send(BODY)
+            reached = False
+        except Died:
+            pass
+        answer = await Replica(kafka).send(BODY)
+        assert answer.replayed
+        told = {message["message_id"] for message in orjson.loads(answer.body)["messages"]}
+        assert {submit.message_id for _, submit, _ in kafka.submits} == told
+        assert kafka.holders["prj_1:k"].done
+        step += 1
+    assert faults.steps == step - 2 == 2, "submit, done; and one round without a death"
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_without_a_key_a_death_at_any_step_leaves_all_of_the_request_or_nothing(after: bool) -> None:
+    step, reached = 1, True
+    while reached:
+        kafka = Kafka(HandClock())
+        faults = Faults(step, after)
+        try:
+            await Replica(kafka, faults).send(BODY, key=None)
+            reached = False
+        except Died:
+            pass
+        assert len(kafka.submits) == (2 if after or not reached else 0)
+        step += 1
+    assert faults.steps == 1, "it has one step, the submission"
+
+
 @pytest.mark.parametrize(("key", "step"), [("k", 1), ("k", 2), (None, 1)], ids=["claim", "submit", "submit, no key"])
 async def test_an_append_that_can_not_be_confirmed_is_503_and_says_what_it_means(
     kafka: Kafka, key: str | None, step: int

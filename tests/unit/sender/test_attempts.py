@@ -90,17 +90,94 @@ async def test_a_death_after_any_call_loses_nothing_and_sends_at_most_once(outco
 
 
 async def test_two_deaths_in_a_row_while_giving_up() -> None:
-    """Whoever gives another's attempt up may die at it, too."""
-    for dies_after in range(1, 8):
+    """Whoever gives another's attempt up may die at it, too: at call 1, 2, 3 … until it is not reached."""
+    dies_after, reached = 1, True
+    while reached:
         world = World()
         with pytest.raises(Died):
             await Process(world, "a", dies_after=6).carry_out(delivery())
         try:
             await Process(world, "b", dies_after=dies_after).carry_out(delivery())
+            reached = False
         except Died:
             assert await Process(world, "c").carry_out(delivery())
         assert len(world.mails) == 1
         assert set(kinds(world)) == {"unknown"}
+        dies_after += 1
+    assert dies_after == 8  # history, the wait, history, record, history, report; then a round without a death
+
+
+def _stale(world: World, process: Process) -> None:
+    process.is_fresh = False
+    world.at["sleep"] = lambda: setattr(process, "is_fresh", True)
+
+
+def _no_lease_at_first(world: World, process: Process) -> None:
+    process.lease = False
+    world.at["sleep"] = lambda: setattr(process, "lease", True)
+
+
+def _lease_lost(world: World, process: Process) -> None:
+    world.at["rcpt"] = lambda: setattr(process, "lease", False)
+
+
+def _suppressed_on_the_way(world: World, process: Process) -> None:
+    world.at["rcpt"] = lambda: setattr(world, "suppression", SUPPRESSION)
+
+
+def _suppressed_before(world: World, process: Process) -> None:
+    world.suppression = SUPPRESSION
+
+
+def _too_late(world: World, process: Process) -> None:
+    world.at["data"] = lambda: setattr(world, "now_ms", world.now_ms + 60_001)
+
+
+def _no_room(world: World, process: Process) -> None:
+    process.room = False
+
+
+def _log_away(world: World, process: Process) -> None:
+    world.fail.update({"claim": 1, "claim!": 1, "record": 2, "report": 2})
+
+
+ROADS = [
+    _stale,
+    _no_lease_at_first,
+    _lease_lost,
+    _suppressed_on_the_way,
+    _suppressed_before,
+    _too_late,
+    _no_room,
+    _log_away,
+]
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road.__name__.lstrip("_"))
+async def test_a_death_after_any_call_of_every_other_road(road: Any) -> None:
+    """D6: where the attempt takes another road than the straight one, the crash loop goes along it, too."""
+    dies_after, reached = 1, True
+    while reached:
+        world = World()
+        first = Process(world, "a", dies_after=dies_after)
+        road(world, first)
+        try:
+            assert await first.carry_out(delivery())
+            reached = False
+        except Died:
+            world.at.clear()
+            assert await Process(world, "b").carry_out(delivery())
+        said = set(kinds(world))
+        assert said, "silent"
+        assert len(world.mails) <= 1
+        if (
+            "finished" in said
+        ):  # perhaps after a `postponed` of who had no room: the router takes either dispatch's word
+            assert len(world.mails) == 1, first.calls
+        elif "unknown" not in said:
+            assert (world.mails, len(said)) == ([], 1), first.calls
+        dies_after += 1
+    assert dies_after == len(first.calls) + 2, "each call has been the last one, and one round had no death"
 
 
 async def test_another_owners_claim_is_waited_for_until_its_deadline_and_margin() -> None:
