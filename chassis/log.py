@@ -176,7 +176,7 @@ class Log:
                 for r in records:
                     headers = list(r.headers)
                     sent.append(await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=headers))
-                return await asyncio.gather(*sent)
+                return [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent)
             except BaseException:
                 for future in sent:
                     future.add_done_callback(_heard)

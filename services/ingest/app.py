@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import randbits
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from chassis.claims import Claims
 from chassis.clock import Clock, SystemClock
-from chassis.http import HttpServer, create_app
+from chassis.http import HttpServer, create_app, direct
 from chassis.ids import MessageIds
 from chassis.log import Log
 from chassis.service import Crash, Part
@@ -27,7 +27,7 @@ from services.ingest.adapters.submissions import LogSubmissions
 from services.ingest.api import errors
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
-from services.ingest.api.messages import messages_router
+from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.suppressions import suppressions_router
 from services.ingest.api.webhooks import webhooks_router
 from services.ingest.handlers import AcceptMessage, Admission
@@ -112,7 +112,7 @@ def _app(
     tables: Tables,
     idempotency: LogIdempotency,
     analytics: HttpAnalytics,
-) -> tuple[FastAPI, Admission]:
+) -> tuple[ASGIApp, Admission]:
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
     domains = tables.table(TOPICS["domains"], Domain)
@@ -136,13 +136,14 @@ def _app(
     app = create_app("Sendarix", missing)
     errors.install(app)
     gate = Gate(admission, clock)
-    app.include_router(messages_router(gate, accept, reads), prefix="/v1")
+    send = sending(gate, accept)
+    app.include_router(messages_router(gate, send, reads), prefix="/v1")
     app.include_router(webhooks_router(gate, endpoints, reads), prefix="/v1")
     app.include_router(
         suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))), prefix="/v1"
     )
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock))), prefix="/v1")
-    return app, admission
+    return Shortcut(app, direct(app, send)), admission
 
 
 def _message_ids(settings: IngestSettings) -> MessageIds:

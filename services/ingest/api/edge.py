@@ -93,6 +93,8 @@ class _Body:
         return message
 
     async def drain(self) -> None:
+        if self._complete:
+            return
         left = DRAIN_OCTETS
         try:
             async with asyncio.timeout(DRAIN_SECONDS):

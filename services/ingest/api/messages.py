@@ -3,20 +3,22 @@
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.http import request_id_of
+from chassis.http import Endpoint, request_id_of
 from services.ingest.api.bodies import read_body
 from services.ingest.api.edge import Gate
 from services.ingest.domain.faults import Refused
-from services.ingest.handlers import Answer, SendRequest
+from services.ingest.handlers import PATH, Answer, SendRequest
 from services.ingest.management.reads import ReadThrough
 from services.ingest.ports import Reply
 
 AcceptMessage = Callable[[SendRequest], Awaitable[Answer]]
 
 
-def messages_router(gate: Gate, accept: AcceptMessage, reads: ReadThrough) -> APIRouter:
-    router = APIRouter()
+def sending(gate: Gate, accept: AcceptMessage) -> Endpoint:
+    """`POST /v1/messages`."""
 
     async def send(request: Request) -> Response:
         caller = await gate.admit(request, "messages.send")
@@ -24,6 +26,28 @@ def messages_router(gate: Gate, accept: AcceptMessage, reads: ReadThrough) -> AP
         answer = await accept(SendRequest(caller, raw, idempotency_keys(request)))
         headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
         return Response(answer.body, 202, headers, "application/json")
+
+    return send
+
+
+class Shortcut:
+    """Takes `POST /v1/messages` past the routing of `app`, to which all else goes: a tenth of a request's CPU time."""
+
+    def __init__(self, app: ASGIApp, send: ASGIApp) -> None:
+        self._app = app
+        self._send = send
+        self._route = Route(PATH, send, methods=["POST"])  # what metrics call it
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+            scope["route"] = self._route
+            await self._send(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def messages_router(gate: Gate, send: Endpoint, reads: ReadThrough) -> APIRouter:
+    router = APIRouter()
 
     async def listed(request: Request) -> Response:
         caller = await gate.admit(request, "messages.read")
