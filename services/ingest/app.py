@@ -137,12 +137,10 @@ def _app(
     errors.install(app)
     gate = Gate(admission, clock)
     send = sending(gate, accept)
-    app.include_router(messages_router(gate, send, reads), prefix="/v1")
-    app.include_router(webhooks_router(gate, endpoints, reads), prefix="/v1")
-    app.include_router(
-        suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))), prefix="/v1"
-    )
-    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock))), prefix="/v1")
+    app.include_router(messages_router(gate, send, reads))
+    app.include_router(webhooks_router(gate, endpoints, reads))
+    app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))))
+    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock))))
     return Shortcut(app, direct(app, send)), admission
 
 

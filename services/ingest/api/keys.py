@@ -10,7 +10,7 @@ from services.ingest.management.keys import ManageKeys
 
 
 def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
 
     async def create(request: Request) -> Response:
         caller = await gate.admit(request, "api_keys.write")
@@ -24,7 +24,7 @@ def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:
         caller = await gate.admit(request, "api_keys.write")
         return json_response(await keys.revoke(caller, request.path_params["key_id"]))
 
-    router.add_route("/api-keys", create, methods=["POST"])
-    router.add_route("/api-keys", listed, methods=["GET"])
-    router.add_route("/api-keys/{key_id}", revoke, methods=["DELETE"])
+    router.add_api_route("/api-keys", create, methods=["POST"])
+    router.add_api_route("/api-keys", listed, methods=["GET", "HEAD"])
+    router.add_api_route("/api-keys/{key_id}", revoke, methods=["DELETE"])
     return router

@@ -47,7 +47,7 @@ class Shortcut:
 
 
 def messages_router(gate: Gate, send: Endpoint, reads: ReadThrough) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
 
     async def listed(request: Request) -> Response:
         caller = await gate.admit(request, "messages.read")
@@ -62,10 +62,10 @@ def messages_router(gate: Gate, send: Endpoint, reads: ReadThrough) -> APIRouter
         caller = await gate.admit(request, "events.read")
         return passed_on(await reads.events(caller, request.url.query, request_id_of(request)))
 
-    router.add_route("/messages", send, methods=["POST"])
-    router.add_route("/messages", listed, methods=["GET"])
-    router.add_route("/messages/{message_id}", one, methods=["GET"])
-    router.add_route("/events", events, methods=["GET"])
+    router.add_api_route("/messages", send, methods=["POST"])
+    router.add_api_route("/messages", listed, methods=["GET", "HEAD"])
+    router.add_api_route("/messages/{message_id}", one, methods=["GET", "HEAD"])
+    router.add_api_route("/events", events, methods=["GET", "HEAD"])
     return router
 
 

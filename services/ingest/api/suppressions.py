@@ -10,7 +10,7 @@ from services.ingest.management.suppressions import ManageSuppressions
 
 
 def suppressions_router(gate: Gate, suppressions: ManageSuppressions) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
 
     async def add(request: Request) -> Response:
         caller = await gate.admit(request, "suppressions.write")
@@ -29,9 +29,9 @@ def suppressions_router(gate: Gate, suppressions: ManageSuppressions) -> APIRout
         origin = request.query_params.get("origin")
         return json_response(await suppressions.remove(caller, request.path_params["address"], origin))
 
-    router.add_route("/suppressions", add, methods=["POST"])
-    router.add_route("/suppressions", listed, methods=["GET"])
+    router.add_api_route("/suppressions", add, methods=["POST"])
+    router.add_api_route("/suppressions", listed, methods=["GET", "HEAD"])
     # `:path`, for a slash may stand before the @-sign.
-    router.add_route("/suppressions/{address:path}", one, methods=["GET"])
-    router.add_route("/suppressions/{address:path}", remove, methods=["DELETE"])
+    router.add_api_route("/suppressions/{address:path}", one, methods=["GET", "HEAD"])
+    router.add_api_route("/suppressions/{address:path}", remove, methods=["DELETE"])
     return router

@@ -12,7 +12,7 @@ from services.ingest.management.reads import ReadThrough
 
 
 def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
 
     async def create(request: Request) -> Response:
         caller = await gate.admit(request, "webhooks.write")
@@ -35,9 +35,9 @@ def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) 
         endpoint_id = request.path_params["endpoint_id"]
         return passed_on(await reads.attempts(caller, endpoint_id, request.url.query, request_id_of(request)))
 
-    router.add_route("/webhooks", create, methods=["POST"])
-    router.add_route("/webhooks", listed, methods=["GET"])
-    router.add_route("/webhooks/{endpoint_id}", one, methods=["GET"])
-    router.add_route("/webhooks/{endpoint_id}", delete, methods=["DELETE"])
-    router.add_route("/webhooks/{endpoint_id}/attempts", attempts, methods=["GET"])
+    router.add_api_route("/webhooks", create, methods=["POST"])
+    router.add_api_route("/webhooks", listed, methods=["GET", "HEAD"])
+    router.add_api_route("/webhooks/{endpoint_id}", one, methods=["GET", "HEAD"])
+    router.add_api_route("/webhooks/{endpoint_id}", delete, methods=["DELETE"])
+    router.add_api_route("/webhooks/{endpoint_id}/attempts", attempts, methods=["GET", "HEAD"])
     return router

@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from chassis.ids import parse_message_id
 from chassis.log import Log
@@ -185,3 +186,12 @@ def assert_error_shape(body: Any) -> None:
 def assert_rate_headers(headers: Any) -> None:
     assert all(int(headers[f"X-RateLimit-{name}"]) >= 0 for name in ("Limit", "Remaining", "Reset"))
     assert headers["X-Request-Id"].startswith("req_")
+
+
+async def test_requests_are_counted_under_their_pattern(ingest: Client, tenant: Tenant) -> None:
+    """Never under a path, which would be a label without end, and never under none (R14)."""
+    await ingest.send(tenant, tenant.mail())
+    await ingest.call("GET", "/v1/suppressions/nobody@example.org", key=tenant.live)
+    text = generate_latest().decode()
+    for method, route in (("POST", "/v1/messages"), ("GET", "/v1/suppressions/{address:path}")):
+        assert f'ingest_requests_total{{method="{method}",route="{route}"' in text
