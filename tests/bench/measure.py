@@ -63,6 +63,7 @@ class Bench:
             figures["bare CPU-s per 1,000"] = meter.read()["bare"] / len(load.ids) * 1000
             load = await Client(self.bare_port, "none").open_loop(self.seconds, PER_SECOND)
             figures |= _percentiles("bare at 100/s", load.latencies())
+        figures |= await self._idle()
         for name, keyed in (("plain", False), ("keyed", True)):
             figures |= await self._accept_alone(name, held, keyed=keyed)
         figures |= await self._end_to_end()
@@ -72,6 +73,14 @@ class Bench:
         figures |= await self._to_the_server()
         figures |= self._naive(held)
         return figures
+
+    async def _idle(self) -> Figures:
+        """What it costs to be there: long polls, leases, proofs of freshness."""
+        meter, began = Meter(self._pids()), time.monotonic()
+        await asyncio.sleep(min(self.seconds, _HELD_SECONDS))
+        minutes = (time.monotonic() - began) / 60
+        used = meter.read()
+        return {f"idle CPU-s per minute: {name}": used[name] / minutes for name in MEASURED}
 
     async def _accept_alone(self, name: str, seconds: float, *, keyed: bool) -> Figures:
         """Ingest and the broker with the router held, as the bare handler had the machine; then the rest catches up."""
