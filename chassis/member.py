@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from chassis.assignor import StickyByTopic
 from chassis.clock import Clock
 from chassis.failures import Done, Poison, Retry, attempt, contained
 from chassis.kafka import connection
@@ -238,7 +238,7 @@ def group_arguments(kafka: KafkaSettings) -> dict[str, Any]:
     heartbeat = min(1.0, session / 6)
     return {
         # The assignor keeps its memory in its class; two groups of one process must not share it.
-        "partition_assignment_strategy": [type("Sticky", (StickyPartitionAssignor,), {})],
+        "partition_assignment_strategy": [type("Sticky", (StickyByTopic,), {})],
         "session_timeout_ms": round(session * 1000),
         "heartbeat_interval_ms": round(heartbeat * 1000),
         # A lease proven just before we heard of a rebalance must end before the rebalance can.
