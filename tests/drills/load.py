@@ -16,6 +16,7 @@ from tests.kit.stack import Stack
 
 BODY = "canary-of-the-body"
 SUBJECT = "canary-of-the-subject"
+PRIORITIES = ("normal", "critical", "bulk", "high")  # both lanes, all tiers
 _ANSWER_WITHIN = 10.0  # seconds; ingest answers within 2.5 s of the body, a killed one never
 _AGAIN_AFTER = 0.3  # seconds
 
@@ -95,7 +96,12 @@ class Load:
         number, dice = self.begun, self.random.random()
         self.begun += 1
         recipient = f"{self.prefix}-{number}@d{number % 7}.example"
-        body = {"recipient": recipient, "subject": SUBJECT, "text": f"{BODY} {number}"}
+        body = {
+            "recipient": recipient,
+            "subject": SUBJECT,
+            "text": f"{BODY} {number}",
+            "priority": PRIORITIES[number % 4],
+        }
         if dice < self.refused:
             await self._refused(recipient, body)
             return
