@@ -107,7 +107,6 @@ class SimulatedLog:
                 acks = list(await asyncio.gather(*landed))
                 await asyncio.sleep(faults.random.uniform(0.0005, 0.005))
         except TimeoutError as error:
-            self._busy_until.clear()  # a new producer
             await self._process.gate()
             raise LogUnavailable(f"no ack within {within:g} s") from error
         await self._process.gate()
@@ -122,10 +121,10 @@ class SimulatedLog:
             return
         place = (record.topic, place_of(record))
         delay = random.uniform(0.001, 0.01)
-        if fate == "late":
-            delay = within + random.choice([0.5, 5, 40, 600]) * random.random()
-        at = max(loop.time() + delay, self._busy_until.get(place, 0.0))
-        self._busy_until[place] = at
+        if fate == "late":  # nothing waits behind it: that would be a storm of repetitions, and nothing new
+            at = loop.time() + within + random.choice([0.5, 5, 40, 600]) * random.random()
+        else:
+            at = self._busy_until[place] = max(loop.time() + delay, self._busy_until.get(place, 0.0))
 
         def land() -> None:
             ack = self._cluster.land(record)
