@@ -83,6 +83,7 @@ mutants: setup ## Break copies of the product on purpose; a named test must noti
 
 drills: setup ## Every fault we can make, the long ones and the mutants too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
 	@$(PYTEST) --durations=0 tests/drills
+	@$(RUN)/python -m tests.simulation --seeds 1000 --jobs 2
 	@$(RUN)/python -m tests.drills.mutants --all
 
 isolate: setup ## Import each service with nothing installed but its own lock
@@ -97,4 +98,4 @@ bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 20 minu
 schemas: setup ## Write JSON Schema and AsyncAPI anew from schemas/*.py
 	@$(RUN)/python -m schemas.generate
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e mutants isolate bench schemas
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench schemas
