@@ -1,4 +1,4 @@
-"""Both lanes over all replicas, and nothing moves that can stay (R34; D29, D104)."""
+"""Both lanes over all replicas, and nothing moves that can stay (D25, D29, D104)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
