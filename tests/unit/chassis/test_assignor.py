@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.structs import TopicPartition
 
-from chassis.assignor import StickyByTopic
+from chassis.member import group_arguments
+from chassis.settings import KafkaSettings
 
 LANES = ["express", "standard"]
+(ASSIGNOR,) = group_arguments(KafkaSettings())["partition_assignment_strategy"]  # what every consumer joins with
 Holdings = Mapping[str, Sequence[TopicPartition]]
 
 
@@ -25,9 +27,9 @@ class Cluster:
 def assigned(members: Sequence[str], before: Holdings, generation: int) -> dict[str, list[TopicPartition]]:
     def metadata(member: str) -> ConsumerProtocolMemberMetadata:
         held = before.get(member)
-        return StickyByTopic._metadata(LANES, held and list(held), generation)
+        return ASSIGNOR._metadata(LANES, held and list(held), generation)
 
-    found = StickyByTopic.assign(Cluster(), {member: metadata(member) for member in members})
+    found = ASSIGNOR.assign(Cluster(), {member: metadata(member) for member in members})
     return {member: list(assignment.partitions()) for member, assignment in found.items()}
 
 
