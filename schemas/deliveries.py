@@ -21,6 +21,7 @@ class Delivery(Payload):
     created_at_ms: int  # of the message: the Date header
     first_dispatched_at_ms: int  # of this attempt: how far back its journal may lie
     valid_until_ms: int  # broker time
+    deliver_before_ms: int | None = None  # no DATA after it
 
 
 DELIVERIES = by_type(Delivery)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from schemas.envelope import Payload, Timestamp, by_type
-from schemas.mail import Attempt, Category, Channel, Environment, Priority, Status, WaitReason
+from schemas.mail import Attempt, Category, Channel, Environment, Priority, Status, Value, WaitReason
 
 
 class MessageEvent(Payload):
@@ -32,9 +32,29 @@ class MessageQueued(MessageEvent):
     priority: Priority
     channel: Channel
     api_key_id: str
-    size: int  # bytes of text, html, subject and headers
+    size: int  # bytes of text, html, subject, headers and attachments
     submission_id: str  # shared by the messages of one request
     created_at: Timestamp
+    scheduled_time: Timestamp | None = None
+    deliver_before: Timestamp | None = None
+    template: str | None = None
+    template_version: int | None = None
+
+
+class MessageScheduled(MessageEvent):
+    """Waits for its time."""
+
+    TYPE: ClassVar[str] = "message.scheduled"
+    scheduled_time: Timestamp
+    reason: WaitReason
+    next_attempt_at: Timestamp
+
+
+class MessageRescheduled(MessageScheduled):
+    """Moved to another time, by a key."""
+
+    TYPE: ClassVar[str] = "message.rescheduled"
+    by: str
 
 
 class MessageAccepted(MessageEvent):
@@ -92,8 +112,46 @@ class MessageHeld(MessageEvent):
     by: str
 
 
+class MessageCancelled(MessageEvent):
+    """Will not be sent: a key asked so before an attempt had begun."""
+
+    TYPE: ClassVar[str] = "message.cancelled"
+    reason: str
+    by: str
+
+
+class MessageExpired(MessageEvent):
+    """Will not be sent: its `deliver_before` has passed."""
+
+    TYPE: ClassVar[str] = "message.expired"
+    reason: str
+    by: str
+
+
+class FeedbackDetail(Value):
+    kind: Literal["bounce", "complaint", "unsubscribe"]
+    received_at: Timestamp
+    provider: str | None = None
+
+
+class MessageComplained(MessageEvent):
+    """The recipient calls it spam. The status stays."""
+
+    TYPE: ClassVar[str] = "message.complained"
+    feedback: FeedbackDetail
+
+
+class MessageUnsubscribed(MessageEvent):
+    """The recipient wants no more of it. The status stays."""
+
+    TYPE: ClassVar[str] = "message.unsubscribed"
+    feedback: FeedbackDetail
+
+
 MESSAGE_EVENTS = by_type(
     MessageQueued,
+    MessageScheduled,
+    MessageRescheduled,
     MessageAccepted,
     MessageDelivered,
     MessageDeferred,
@@ -101,10 +159,14 @@ MESSAGE_EVENTS = by_type(
     MessageUnknown,
     MessageSuppressed,
     MessageHeld,
+    MessageCancelled,
+    MessageExpired,
+    MessageComplained,
+    MessageUnsubscribed,
 )
 
 SuppressionReason = Literal["hard_bounce", "manual", "complaint", "unsubscribed"]
-SuppressionOrigin = Literal["api", "bounce"]
+SuppressionOrigin = Literal["api", "bounce", "complaint", "unsubscribe"]
 
 
 class SuppressionChange(Payload):
@@ -114,6 +176,7 @@ class SuppressionChange(Payload):
     origin: SuppressionOrigin
     source_event_id: str | None
     by: str  # the key's id, or "router"
+    scope: str = "*"  # a tag, or the whole project
 
 
 class SuppressionAdded(SuppressionChange):
@@ -124,4 +187,14 @@ class SuppressionRemoved(SuppressionChange):
     TYPE: ClassVar[str] = "suppression.removed"
 
 
-ACCOUNT_EVENTS = by_type(SuppressionAdded, SuppressionRemoved)
+class RecipientUnsubscribed(Payload):
+    """A recipient used the link of a mail (RFC 8058). The suppression list follows by itself."""
+
+    TYPE: ClassVar[str] = "recipient.unsubscribed"
+    recipient: str
+    scope: str  # a tag, or "*" for the whole project
+    message_id: str
+    by: str
+
+
+ACCOUNT_EVENTS = by_type(SuppressionAdded, SuppressionRemoved, RecipientUnsubscribed)

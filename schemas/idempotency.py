@@ -20,6 +20,8 @@ class Claim(Payload):
     environment: Environment  # of the winner's key: a helper may hold another key of the project
     api_key_id: str
     valid_until_ms: int  # broker time: a claim that landed later is void
+    template_version: int | None = None  # resolved at acceptance; a batch has one per item
+    template_versions: list[int | None] = []
 
 
 class Done(Payload):

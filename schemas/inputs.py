@@ -31,6 +31,10 @@ class Submit(MessageInput):
     submission_id: str
     created_at_ms: int
     valid_until_ms: int  # broker time
+    scheduled_ms: int | None = None  # not before
+    deliver_before_ms: int | None = None  # not after: then it expires
+    template: str | None = None  # name of the template it was made from
+    template_version: int | None = None
 
 
 class AttemptInput(MessageInput):
@@ -63,19 +67,23 @@ class AttemptPostponed(AttemptInput):
 
 
 class AttemptRefused(AttemptInput):
-    """Stopped right before DATA, no attempt is used: the recipient was suppressed meanwhile."""
+    """Stopped right before DATA, no attempt is used: the recipient was suppressed meanwhile, or its time is over."""
 
     TYPE: ClassVar[str] = "input.attempt_refused"
-    suppression_id: str
-    suppression_reason: str
-    source_event_id: str | None
+    cause: Literal["suppressed", "expired"] = "suppressed"
+    suppression_id: str | None = None
+    suppression_reason: str | None = None
+    source_event_id: str | None = None
 
 
 class Due(MessageInput):
-    """router's timer: the waiting time of this attempt is over, or admission has room for it, or it is overdue."""
+    """router's timer: the waiting time of this attempt is over, or admission has room for it, or it is overdue.
+
+    `schedule`: the time it was scheduled for has come; `expiry`: its `deliver_before` has passed.
+    """
 
     TYPE: ClassVar[str] = "input.due"
-    kind: Literal["retry", "admission", "watchdog"]
+    kind: Literal["retry", "admission", "watchdog", "schedule", "expiry"]
     attempt: int
     dispatch: int
 
@@ -87,4 +95,50 @@ class Recheck(MessageInput):
     suppression_id: str
 
 
-MESSAGE_INPUTS = by_type(Submit, AttemptFinished, AttemptUnknown, AttemptPostponed, AttemptRefused, Due, Recheck)
+class Command(MessageInput):
+    """ingest, for a client that waits: the verdict goes to `replies` and is kept, so that a repeat gets the same one."""
+
+    request_id: str  # the same for every repeat of one request
+    reply_to: str  # the ingest instance that waits
+    by: str  # id of the key
+
+
+class Cancel(Command):
+    TYPE: ClassVar[str] = "input.cancel"
+
+
+class Reschedule(Command):
+    TYPE: ClassVar[str] = "input.reschedule"
+    scheduled_ms: int
+
+
+class Release(Command):
+    """A held message goes on."""
+
+    TYPE: ClassVar[str] = "input.release"
+
+
+class Feedback(MessageInput):
+    """What came back after delivery: a bounce, a complaint, an unsubscription."""
+
+    TYPE: ClassVar[str] = "input.feedback"
+    feedback_id: str  # the same for every copy of one report
+    kind: Literal["bounce", "complaint", "unsubscribe"]
+    received_at_ms: int
+    provider: str | None
+    by: str  # "recipient", "provider", "sandbox"
+
+
+MESSAGE_INPUTS = by_type(
+    Submit,
+    AttemptFinished,
+    AttemptUnknown,
+    AttemptPostponed,
+    AttemptRefused,
+    Due,
+    Recheck,
+    Cancel,
+    Reschedule,
+    Release,
+    Feedback,
+)

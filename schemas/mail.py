@@ -13,14 +13,26 @@ Environment = Literal["live", "test"]
 # An order within a lane: critical before high on express, normal before bulk on standard.
 Priority = Literal["critical", "high", "normal", "bulk"]
 Lane = Literal["express", "standard"]
-Channel = Literal["api"]
+Channel = Literal["api", "batch"]
 OnUnknown = Literal["resend", "hold"]
-Status = Literal["queued", "accepted", "deferred", "unknown", "held", "delivered", "bounced", "suppressed"]
-TERMINAL: frozenset[Status] = frozenset({"delivered", "bounced", "suppressed"})
+Status = Literal[
+    "queued",
+    "scheduled",
+    "accepted",
+    "deferred",
+    "unknown",
+    "held",
+    "delivered",
+    "bounced",
+    "suppressed",
+    "cancelled",
+    "expired",
+]
+TERMINAL: frozenset[Status] = frozenset({"delivered", "bounced", "suppressed", "cancelled", "expired"})
 # Where in the SMTP conversation an attempt ended (RFC 5321); `reply` is after the final dot, waiting for its answer.
 Phase = Literal["connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "reply"]
 # Why a message waits. A closed list: api.md names the rest, each arrives with its producer.
-WaitReason = Literal["admission", "retry_ladder", "postponed", "held_unknown", "internal_error"]
+WaitReason = Literal["admission", "retry_ladder", "postponed", "scheduled", "held_unknown", "internal_error"]
 Category = Literal[
     "delivered",  # 2xx after the dot
     "invalid_recipient",  # proof about the recipient: suppress
@@ -40,16 +52,40 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
+class Attachment(Value):
+    """A file with the mail; with a `content_id` it is shown within the HTML, by `cid:`."""
+
+    filename: str
+    content_type: str
+    content: str  # base64
+    content_id: str | None = None
+
+
+class Blob(Value):
+    """Where large content lies: in object storage, as the JSON of a Content. Never shared between requests."""
+
+    key: str  # {delete-after day}/{submission id}/{sha256}
+    sha256: str  # hex, of the bytes as stored
+    size: int  # bytes as stored
+
+
 class Content(Value):
-    """What the mail says. Header values hold no CR, LF or NUL; text and html are Unicode, any line ends."""
+    """What the mail says. Header values hold no CR, LF or NUL; text and html are Unicode, any line ends.
+
+    With a `blob`, that has the text, the html and the attachments, and they are left out here.
+    """
 
     from_: Annotated[str, Field(alias="from")]  # "a@b" or "Name <a@b>", as it stands in the header
     to: list[str]  # the To header: every `recipient` of the request
+    cc: list[str] = []
     reply_to: list[str] = []
     subject: str
     text: str | None = None
     html: str | None = None
     headers: dict[str, str] = {}
+    attachments: list[Attachment] = []
+    list_unsubscribe: str | None = None  # the recipient's own one-click link (RFC 8058)
+    blob: Blob | None = None
 
 
 class Attempt(Value):

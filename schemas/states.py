@@ -25,7 +25,8 @@ class OutboxEntry(Value):
     # `valid_until_ms` 0 (it is the lease of whoever emits it).
     delivery: JsonObject | None = None
     suppression: JsonObject | None = None  # envelope of a Suppression
-    account_event: JsonObject | None = None  # envelope of a SuppressionAdded
+    account_event: JsonObject | None = None  # envelope of an account event
+    reply: JsonObject | None = None  # envelope of a Verdict; its subject is the ingest instance that waits
 
 
 class MessageState(Payload):
@@ -55,6 +56,10 @@ class MessageState(Payload):
     submit_offset: int | None  # where its Submit lies: what a thin state's content is read from
     unknown_attempts: list[int]  # a late outcome of these still corrects the status
     closed_at_ms: int | None
+    scheduled_ms: int | None = None
+    deliver_before_ms: int | None = None
+    verdicts: list[JsonObject] = []  # of the last commands, as Verdict documents: a repeat gets the same one
+    feedback_ids: list[str] = []  # reports that have been counted
     input_offset: int  # the last input folded
     outbox: list[OutboxEntry]
     epoch: int  # the owner's

@@ -16,6 +16,7 @@ from schemas.events import ACCOUNT_EVENTS, MESSAGE_EVENTS
 from schemas.idempotency import IDEMPOTENCY
 from schemas.inputs import MESSAGE_INPUTS
 from schemas.mail import Lane
+from schemas.replies import REPLIES
 from schemas.states import STATE_RECORDS
 from schemas.tables import API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
 from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_DELIVERIES
@@ -34,6 +35,7 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **WEBHOOK_ENDPOINTS,
     **QUEUE_STATE,
     **IDEMPOTENCY,
+    **REPLIES,
     **WEBHOOK_DELIVERIES,
     **WEBHOOK_ATTEMPTS,
 }

@@ -180,7 +180,7 @@ def _postponed(state: MessageState, postponed: AttemptPostponed, context: Contex
 def _refused(state: MessageState, refused: AttemptRefused) -> Decision:
     if not _is_in_flight(state, refused):
         return NOTHING
-    return _suppressed(state, Listed(refused.suppression_reason, refused.source_event_id))
+    return _suppressed(state, Listed(refused.suppression_reason or "manual", refused.source_event_id))
 
 
 def _due(state: MessageState, due: Due, context: Context) -> Decision:
@@ -212,6 +212,8 @@ def _timer_fits(state: MessageState, due: Due, context: Context) -> bool:
             fits = state.reason in {"retry_ladder", "postponed"}
         case "watchdog":
             fits = state.in_flight
+        case "schedule" | "expiry":
+            return False
         case _:
             assert_never(due.kind)
     return fits and state.due_at_ms is not None and context.landed_ms + _EARLY_MS >= state.due_at_ms
