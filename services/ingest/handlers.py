@@ -18,6 +18,7 @@ from services.ingest.domain.faults import UNKNOWN_OUTCOME_HINT, Fault, Refused, 
 from services.ingest.domain.idempotency import KeyedBody, fingerprint, read_key
 from services.ingest.domain.keys import hash_of, well_formed
 from services.ingest.domain.submission import Submission, check_batch_fits, parse_object, read_submission
+from services.ingest.domain.times import check_times
 from services.ingest.ports import Allowance, Claimed, Freshness, IdempotencyLog, Keys, RateLimits, Senders, Submissions
 
 TOTAL_SECONDS = 2.5  # for the whole request: a client that waits longer has its own time-out by then
@@ -192,9 +193,17 @@ class AcceptMessage:
             check_batch_fits(submission, self._submissions.max_bytes(lane))
         from_ = self._sender(caller, submission)
         now_ms = self._clock.now_ms()
+        check_times(submission.times, now_ms)
+        scheduled = submission.times.waits(now_ms)
         place = self._submissions.place(lane)
         message_ids = tuple(
-            self._ids.new(project_id=caller.project_id, now_ms=now_ms, lane=lane, partition=place.partition).text
+            self._ids.new(
+                project_id=caller.project_id,
+                now_ms=now_ms,
+                lane=lane,
+                partition=place.partition,
+                scheduled=scheduled,
+            ).text
             for _ in submission.recipients
         )
         environment: Environment = "live" if caller.environment == "live" else "test"

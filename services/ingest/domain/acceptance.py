@@ -42,7 +42,7 @@ def answer_of(submission: Submission, accepted: Accepted) -> bytes:
     first = submission.recipients[0].envelope
     answer: dict[str, object] = {
         "message_id": accepted.message_ids[0],
-        "status": "queued",
+        "status": "scheduled" if submission.times.waits(accepted.created_at_ms) else "queued",
         "recipient": first,
         "created_at": to_timestamp(accepted.created_at_ms),
     }
@@ -75,13 +75,15 @@ def submits_of(submission: Submission, accepted: Accepted, *, valid_until_ms: in
             metadata=submission.metadata,
             priority=submission.priority,
             environment=accepted.environment,
-            on_unknown="resend",
+            on_unknown=submission.on_unknown,
             channel="api",
             api_key_id=accepted.api_key_id,
             size=submission.size,
             submission_id=accepted.submission_id,
             created_at_ms=accepted.created_at_ms,
             valid_until_ms=valid_until_ms,
+            scheduled_ms=submission.times.scheduled_ms,
+            deliver_before_ms=submission.times.deliver_before_ms,
         )
         for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
     ]

@@ -10,12 +10,13 @@ from typing import Any, get_args
 
 import orjson
 
-from schemas.mail import Priority
+from schemas.mail import OnUnknown, Priority
 from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
 from services.ingest.domain.characters import FORBIDDEN_IN_BODIES, FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, Refused, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags, shown
 from services.ingest.domain.header_fields import MAX_LINE_OCTETS, header_faults
+from services.ingest.domain.times import Times, read_on_unknown, read_times
 
 MAX_RECIPIENTS = 50
 MAX_REPLY_TO = 10
@@ -26,10 +27,9 @@ MAX_CONTENT_OCTETS = 128 * 1024  # larger content would be a claim check, which 
 
 FIELDS = frozenset(
     {"recipient", "to", "from", "subject", "text", "html", "headers", "metadata", "tags", "priority", "reply_to"}
+    | {"scheduled_time", "deliver_before", "on_unknown"}
 )
-UNSUPPORTED = frozenset(
-    {"template", "template_data", "scheduled_time", "cc", "bcc", "attachments", "deliver_before", "on_unknown"}
-)
+UNSUPPORTED = frozenset({"template", "template_data", "cc", "bcc", "attachments"})
 
 _PRIORITIES = frozenset(get_args(Priority))
 
@@ -50,6 +50,8 @@ class Submission:
     tags: tuple[str, ...]
     priority: Priority
     size: int  # bytes of subject, text, html and headers
+    times: Times
+    on_unknown: OnUnknown
 
     def content_json(self) -> bytes:
         """What each recipient's record repeats, about as it is encoded."""
@@ -83,6 +85,7 @@ def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> S
     metadata = _metadata(body, faults)
     tags = read_tags(body.get("tags"), faults)
     priority = _priority(body, faults)
+    times, on_unknown = read_times(body, faults), read_on_unknown(body, faults)
     if faults:
         raise invalid(faults)
     size = len(subject.encode()) + sum(len(part.encode()) for part in (text, html) if part)
@@ -91,7 +94,8 @@ def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> S
         raise Refused("payload_too_large", f"Content has at most {MAX_CONTENT_OCTETS} bytes; this one has {size}.")
     several = isinstance(body.get("recipient", body.get("to")), list)
     return Submission(
-        recipients, several, from_, reply_to, subject, text, html, headers, metadata, tags, priority, size
+        recipients, several, from_, reply_to, subject, text, html, headers, metadata, tags, priority, size,
+        times, on_unknown,
     )  # fmt: skip
 
 

@@ -121,7 +121,7 @@ WRONG: list[dict[str, Any]] = [
     {"metadata": {str(n): "" for n in range(51)}}, {"tags": ["a\r\n"]}, {"tags": ["a b"]}, {"tags": "otp"}, {"tags": [7]},
     {"priority": "urgent"}, {"priority": ["high"]}, {"priority": "high\n"}, {"reply_to": "x"}, {"reply_to": "a@b.example\n"},
     {"from": "a@b.example\r\nBcc: x"}, {"from": 7}, {"from": "someone@not-ours.example"}, {"cc": "a@b.example"},
-    {"scheduled_time": "2027-01-01T00:00:00Z"}, {"template": "otp"}, {"attachments": []}, {"unknown": 1}, {"a\r\nb": 1},
+    {"scheduled_time": "2020-01-01T00:00:00Z"}, {"template": "otp"}, {"attachments": []}, {"unknown": 1}, {"a\r\nb": 1},
 ]  # fmt: skip
 
 
