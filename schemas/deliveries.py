@@ -2,6 +2,8 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from schemas.envelope import Payload, by_type
 from schemas.mail import Attempt, Category, Content, Environment, Priority
 
@@ -16,6 +18,7 @@ class Delivery(Payload):
     content: Content
     environment: Environment
     priority: Priority
+    tags: list[str] = Field(default_factory=list)  # a suppression may be of one tag
     attempt: int
     dispatch: int
     created_at_ms: int  # of the message: the Date header

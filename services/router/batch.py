@@ -187,10 +187,10 @@ class Batch:
         match given:
             case Submit() if received.envelope is not None:
                 address = listed_address(given.recipient, given.destination)
-                return self._suppressions.listed(received.envelope.project_id, address)
+                return self._suppressions.listed(received.envelope.project_id, address, given.tags)
             case Due() | Recheck() if working.state is not None:
                 address = listed_address(working.state.recipient, working.state.destination)
-                return self._suppressions.listed(working.project_id, address)
+                return self._suppressions.listed(working.project_id, address, working.state.tags)
             case _:
                 return None
 

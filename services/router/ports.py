@@ -123,15 +123,19 @@ class Store(Protocol):
 
 
 class Suppressions(Protocol):
-    """The suppression list, over all origins."""
+    """The suppression list, over all origins and scopes."""
 
     async def fresh(self) -> bool:
         """Wait a moment for a list that is as fresh as R11 demands; False where it did not come."""
         ...
 
-    def listed(self, project_id: str, address: str) -> Listed | None: ...
+    def listed(self, project_id: str, address: str, tags: Sequence[str]) -> Listed | None:
+        """What stops a mail with these tags."""
+        ...
 
-    def id_of(self, project_id: str, address: str) -> str | None: ...
+    def id_of(self, project_id: str, address: str) -> str | None:
+        """A suppression of this address, of whatever scope: a reason to look at its mail again."""
+        ...
 
     def watch(self, notify: OnListed) -> Callable[[], None]:
         """Tell `notify` of each addition from now on; the answer ends that."""

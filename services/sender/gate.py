@@ -1,6 +1,6 @@
 """The two points of no return of a transaction: DATA, and the body (R11, R23)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.sender.ports import Stop, Suppressed
@@ -16,6 +16,7 @@ class SendGate:
     suppressed: Suppressed
     project_id: str
     recipient: str
+    tags: Sequence[str]
     deadline_is_over: Callable[[], bool]
 
     async def settle(self) -> None:
@@ -28,7 +29,7 @@ class SendGate:
             return "lease"
         if not self.suppressed.fresh():
             return "stale"
-        if self.suppressed.find(self.project_id, self.recipient) is not None:
+        if self.suppressed.find(self.project_id, self.recipient, self.tags) is not None:
             return "suppressed"
         return "deadline" if self.deadline_is_over() else None
 

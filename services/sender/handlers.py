@@ -167,7 +167,7 @@ class Attempts:
         """Of a table that is fresh now, however long that takes."""
         while not self._suppressed.fresh():
             await self._suppressed.wait_fresh(FRESH_WITHIN)
-        return self._suppressed.find(job.project_id, job.delivery.recipient)
+        return self._find(job)
 
     async def _transact(self, job: Job, mail: Mail) -> tuple[Carried, int] | None:
         """Steps 1 and 2: how it ended, and when it started (ms). None where another holds the attempt."""
@@ -192,6 +192,7 @@ class Attempts:
             suppressed=self._suppressed,
             project_id=job.project_id,
             recipient=job.delivery.recipient,
+            tags=job.delivery.tags,
             deadline_is_over=lambda: self._now_ms() >= claim.deadline_ms,
         )
         carried = await self._carrier.carry(reports.path_of(job.delivery), mail, gate, dot_by=dot_by)
@@ -252,7 +253,7 @@ class Attempts:
         """Of a dispatch that was given back it is told why: the recipient is suppressed, or it is merely postponed."""
         if record.outcome != "not_sent":
             await self._report(job, reports.ended(job.delivery, record))
-        elif (found := self._suppressed.find(job.project_id, job.delivery.recipient)) is not None:
+        elif (found := self._find(job)) is not None:
             await self._refuse(job, found)
         else:
             await self._postpone(job, _POSTPONED_FOR_MS)
@@ -288,6 +289,9 @@ class Attempts:
             except LogUnavailable as error:
                 _log.warning("append_unconfirmed", reason=str(error))
             await self._clock.sleep(_LOG_BACK_OFF)
+
+    def _find(self, job: Job) -> Suppression | None:
+        return self._suppressed.find(job.project_id, job.delivery.recipient, job.delivery.tags)
 
     def _may_begin(self, job: Job) -> bool:
         return not job.tenure.over and self._rights.holds(job.tenure.topic, job.tenure.partition)

@@ -1,5 +1,6 @@
 """What the honest attempt needs from the world, as the handlers see it. Shapes only."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -102,7 +103,9 @@ class Suppressed(Protocol):
 
     async def wait_fresh(self, within: float) -> bool: ...
 
-    def find(self, project_id: str, recipient: str) -> Suppression | None: ...
+    def find(self, project_id: str, recipient: str, tags: Sequence[str]) -> Suppression | None:
+        """What stops a mail with these tags."""
+        ...
 
 
 class Rights(Protocol):

@@ -68,7 +68,8 @@ class Listing:
     async def fresh(self) -> bool:
         return self.is_fresh
 
-    def listed(self, project_id: str, address: str) -> Listed | None:
+    def listed(self, project_id: str, address: str, tags: Sequence[str]) -> Listed | None:
+        del tags
         entry = self.entries.get((project_id, address))
         return None if entry is None else entry[1]
 

@@ -5,7 +5,7 @@ A process is an `Attempts` over these ports; it can be made to die after any of 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -196,8 +196,8 @@ class Process:
         await self.sleep(within)
         return self.is_fresh
 
-    def find(self, project_id: str, recipient: str) -> Suppression | None:
-        del project_id
+    def find(self, project_id: str, recipient: str, tags: Sequence[str]) -> Suppression | None:
+        del project_id, tags
         found = self.world.suppression
         return found if found is not None and found.recipient == recipient else None
 

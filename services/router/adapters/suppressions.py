@@ -1,7 +1,7 @@
 """The suppression list as an index by recipient over the table, with the freshness that R11 demands of who starts mail."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from chassis.table import LEASE, Table, Tables
 from schemas.tables import Suppression
@@ -13,7 +13,7 @@ _WAIT = 1.0  # seconds a batch waits for a fresh list before its partition backs
 
 
 class SuppressionIndex:
-    """Union over origins: a recipient is listed while any origin lists it."""
+    """Union over origins and scopes: listed while any origin lists the recipient, wholly or for a tag of the mail."""
 
     def __init__(self, tables: Tables, table: Table[Suppression]) -> None:
         self._tables = tables
@@ -27,22 +27,21 @@ class SuppressionIndex:
         STALE.inc()
         return False
 
-    def listed(self, project_id: str, address: str) -> Listed | None:
-        found = self._found(project_id, address)
+    def listed(self, project_id: str, address: str, tags: Sequence[str]) -> Listed | None:
+        entries = self._by_recipient.get((project_id, address))
+        if entries is None:
+            return None
+        found = _oldest([entry for entry in entries.values() if entry.scope == "*" or entry.scope in tags])
         return None if found is None else Listed(found.reason, found.source_event_id)
 
     def id_of(self, project_id: str, address: str) -> str | None:
-        found = self._found(project_id, address)
+        entries = self._by_recipient.get((project_id, address))
+        found = None if entries is None else _oldest(entries.values())
         return None if found is None else found.id
 
     def watch(self, notify: OnListed) -> Callable[[], None]:
         self._watchers.add(notify)
         return lambda: self._watchers.discard(notify)
-
-    def _found(self, project_id: str, address: str) -> Suppression | None:
-        """The oldest of the origins' records: what stopped the mail first."""
-        entries = self._by_recipient.get((project_id, address))
-        return min(entries.values(), key=lambda entry: (entry.created_at, entry.id)) if entries else None
 
     def _changed(self, key: str, before: Suppression | None, after: Suppression | None) -> None:
         if before is not None:
@@ -55,3 +54,8 @@ class SuppressionIndex:
             self._by_recipient[after.project_id, address][key] = after
             for notify in self._watchers:
                 notify(after.project_id, address, after.id)
+
+
+def _oldest(entries: Iterable[Suppression]) -> Suppression | None:
+    """What stopped the mail first."""
+    return min(entries, key=lambda entry: (entry.created_at, entry.id), default=None)

@@ -93,6 +93,7 @@ def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: i
         destination=state.destination,
         environment=state.environment,
         priority=state.priority,
+        tags=state.tags,
         attempt=hand_out.attempt,
         dispatch=hand_out.dispatch,
         created_at_ms=state.created_at_ms,

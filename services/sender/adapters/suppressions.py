@@ -1,13 +1,14 @@
 """The suppression list by recipient, over the table, with the freshness that R11 demands of who sends."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from chassis.table import LEASE, Table, Tables
 from schemas.tables import Suppression
 
 
 class SuppressionIndex:
-    """Union over origins: a recipient is suppressed while any origin lists it."""
+    """Union over origins and scopes: a mail is suppressed while any origin lists its recipient, wholly or for its tag."""
 
     def __init__(self, tables: Tables, table: Table[Suppression]) -> None:
         self._tables = tables
@@ -20,10 +21,13 @@ class SuppressionIndex:
     async def wait_fresh(self, within: float) -> bool:
         return await self._tables.wait_fresh(LEASE, within=within)
 
-    def find(self, project_id: str, recipient: str) -> Suppression | None:
-        """The oldest of the origins' records: what stopped the mail first."""
-        found = self._by_recipient.get((project_id, recipient.lower()))
-        return min(found.values(), key=lambda entry: (entry.created_at, entry.id)) if found else None
+    def find(self, project_id: str, recipient: str, tags: Sequence[str]) -> Suppression | None:
+        """The oldest of the records that hold for a mail with these tags: what stopped it first."""
+        entries = self._by_recipient.get((project_id, recipient.lower()))
+        if entries is None:
+            return None
+        found = [entry for entry in entries.values() if entry.scope == "*" or entry.scope in tags]
+        return min(found, key=lambda entry: (entry.created_at, entry.id)) if found else None
 
     def _changed(self, key: str, before: Suppression | None, after: Suppression | None) -> None:
         if before is not None:
