@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)
-GROUPS := ingest router sender webhooks analytics local development
+GROUPS := ingest router sender webhooks analytics client local development
 
 help: ## Show what there is to do
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,11 +11,12 @@ help: ## Show what there is to do
 ##@ Set up
 setup: $(VENV)/.ready ## Make .venv with everything in requirements/development.txt
 
-$(VENV)/.ready: requirements/development.txt requirements/uv.txt
+$(VENV)/.ready: requirements/development.txt requirements/uv.txt client/pyproject.toml
 	@test -x $(BIN)/python || { echo "Making $(VENV) with $(PYTHON) …"; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@echo "Installing what requirements/development.txt locks (about 400 MB the first time) …"
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt
+	@$(BIN)/uv pip install --quiet --offline --no-deps --python $(BIN)/python -e client
 	@touch $@
 
 lock: $(VENV)/.ready ## Write requirements/*.txt anew from pyproject.toml

@@ -1,0 +1,1 @@
+"""One module per resource: functions that build calls, and the two classes that carry them out. No I/O."""

@@ -1,0 +1,44 @@
+"""`/v1/sandbox/messages`: the mails that test keys sent, as a mailbox would hold them."""
+
+from typing import Any
+
+from sendarix.binding import AsyncResource, Resource, ask, ask_async, walk, walk_async
+from sendarix.exchange import Call, Listing, Request, path_of, query_of
+from sendarix.sessions import AsyncSession, Session
+
+
+def listed(*, recipient: str | None = None) -> Listing[dict[str, Any]]:
+    query = query_of({"recipient": recipient})
+    return Listing(Request("GET", path_of("sandbox", "messages"), query=query))
+
+
+def get(message_id: str) -> Call[dict[str, Any]]:
+    return Call(Request("GET", path_of("sandbox", "messages", message_id)))
+
+
+class SandboxMessages(Resource):
+    """`client.sandbox.messages`."""
+
+    list = walk(listed)
+    get = ask(get)
+
+
+class AsyncSandboxMessages(AsyncResource):
+    """`client.sandbox.messages`, awaited."""
+
+    list = walk_async(listed)
+    get = ask_async(get)
+
+
+class Sandbox:
+    """`client.sandbox`."""
+
+    def __init__(self, session: Session) -> None:
+        self.messages = SandboxMessages(session)
+
+
+class AsyncSandbox:
+    """`client.sandbox`, awaited."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.messages = AsyncSandboxMessages(session)

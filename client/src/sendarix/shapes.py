@@ -1,0 +1,248 @@
+"""The objects of the API, as types: what goes in and what comes out is plain JSON.
+
+A server may add fields at any time, so nothing here is closed; what may be absent is `NotRequired`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NotRequired, Required, TypedDict
+
+Priority = Literal["critical", "high", "normal", "bulk"]
+Moment = str | datetime  # RFC 3339, or a datetime with its offset
+
+
+class Attachment(TypedDict, total=False):
+    """`content` is base64: `sendarix.attachment` makes one of bytes."""
+
+    filename: Required[str]
+    content: Required[str]
+    content_type: str
+    content_id: str
+
+
+# Not a class, for `from` is a word of the language.
+Mail = TypedDict(
+    "Mail",
+    {
+        "recipient": Required[str | Sequence[str]],
+        "from": str,
+        "subject": str,
+        "text": str,
+        "html": str,
+        "reply_to": str | Sequence[str],
+        "cc": str | Sequence[str],
+        "bcc": str | Sequence[str],
+        "template": str,
+        "template_data": Mapping[str, Any],
+        "headers": Mapping[str, str],
+        "metadata": Mapping[str, str],
+        "tags": Sequence[str],
+        "attachments": Sequence[Attachment],
+        "priority": Priority,
+        "scheduled_time": Moment,
+        "deliver_before": Moment,
+        "on_unknown": Literal["resend", "hold"],
+    },
+    total=False,
+)
+
+
+class Warned(TypedDict):
+    code: str
+    message: str
+
+
+class Addressed(TypedDict):
+    """One of several recipients of one request: a message of its own."""
+
+    message_id: str
+    recipient: str
+    role: str
+
+
+class Sent(TypedDict):
+    """A mail that was accepted: durably, not delivered yet."""
+
+    message_id: str
+    status: Literal["queued", "scheduled"]
+    recipient: str
+    created_at: str
+    messages: NotRequired[list[Addressed]]
+    warnings: NotRequired[list[Warned]]
+
+
+class Fault(TypedDict):
+    field: str
+    code: str
+    message: str
+
+
+class BatchEntry(TypedDict):
+    """One mail of a batch: accepted, or refused with `error`."""
+
+    index: int
+    message_id: NotRequired[str]
+    status: NotRequired[str]
+    recipient: NotRequired[str]
+    error: NotRequired[dict[str, str]]
+    errors: NotRequired[list[Fault]]
+
+
+class Batch(TypedDict):
+    object: Literal["list"]
+    batch_id: str
+    data: list[BatchEntry]
+
+
+class Delivery(TypedDict):
+    """How the last attempt ended."""
+
+    code: int | None
+    enhanced_code: str | None
+    category: str
+    reply: str | None
+
+
+class Event(TypedDict):
+    """The same in Kafka, in a webhook and here."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    projectid: str
+    sequence: int
+    data: dict[str, Any]
+    datacontenttype: NotRequired[str]
+    dataschema: NotRequired[str]
+
+
+# A message just accepted may have no more than its id, status and time yet: `pending` says so.
+Message = TypedDict(
+    "Message",
+    {
+        "message_id": Required[str],
+        "status": Required[str],
+        "created_at": Required[str],
+        "recipient": str,
+        "from": str | None,
+        "subject": str | None,
+        "tags": list[str],
+        "metadata": dict[str, str],
+        "updated_at": str,
+        "scheduled_time": str | None,
+        "attempts": int,
+        "next_attempt_at": str | None,
+        "reason": str | None,
+        "outcome": Delivery | None,
+        "timeline": list[Event],
+        "pending": bool,
+    },
+    total=False,
+)
+
+
+class MessageFilters(TypedDict, total=False):
+    """What `messages.list` may be asked for. `from_` is the sender."""
+
+    status: str
+    recipient: str
+    recipient_domain: str
+    from_: str
+    subject: str
+    tag: str
+    template: str
+    metadata: Mapping[str, str]
+    path: str
+    error_category: str
+    channel: str
+    since: Moment
+    until: Moment
+    limit: int
+
+
+class Decision(TypedDict, total=False):
+    """One step of an explanation; which fields it has depends on the rule."""
+
+    event_id: Required[str]
+    rule: str | None
+    version: str | int | None
+
+
+NewTemplate = TypedDict(
+    "NewTemplate", {"name": str, "subject": str, "text": str, "html": str, "from": str}, total=False
+)
+Template = TypedDict(
+    "Template",
+    {
+        "id": Required[str],
+        "name": Required[str],
+        "subject": str | None,
+        "text": str | None,
+        "html": str | None,
+        "from": str | None,
+        "version": int,
+        "published_version": int | None,
+        "created_at": str,
+        "updated_at": str,
+    },
+    total=False,
+)
+
+
+class Rendered(TypedDict, total=False):
+    subject: str
+    text: str | None
+    html: str | None
+
+
+class Suppression(TypedDict):
+    id: str
+    recipient: str
+    reason: str
+    origin: str
+    source_event_id: str | None
+    created_at: str
+    tag: NotRequired[str | None]
+
+
+class Webhook(TypedDict):
+    """`secret` is there once, in the answer to `create` and to `rotate_secret`."""
+
+    id: str
+    url: str
+    events: list[str]
+    tags: list[str]
+    description: str | None
+    created_at: str
+    secret: NotRequired[str]
+
+
+class NewWebhook(TypedDict, total=False):
+    url: str
+    events: Sequence[str]
+    tags: Sequence[str]
+    description: str
+
+
+class ApiKey(TypedDict):
+    """`key` is there once, in the answer to `create` and to `rotate`."""
+
+    id: str
+    name: str
+    environment: Literal["live", "test"]
+    scopes: list[str]
+    created_at: str
+    revoked_at: NotRequired[str | None]
+    key: NotRequired[str]
+
+
+class NewApiKey(TypedDict, total=False):
+    name: Required[str]
+    environment: Required[Literal["live", "test"]]
+    scopes: Sequence[str]
+    from_domains: Sequence[str]
+    networks: Sequence[str]
+    expires_at: Moment
