@@ -58,7 +58,7 @@ async def test_the_sweeper_goes_by_age_alone(tmp_path: Path) -> None:
     assert await stored.sweep(last_moment + 1) == 0
     assert not (tmp_path / old[0]).parent.parent.exists()
     assert (tmp_path / "not-a-day" / "file").exists()
-    assert await stored.get(new, sha256_of(b"new")) == b"new"
+    assert bytes(await stored.get(new, sha256_of(b"new"))) == b"new"
     with pytest.raises(BlobMissing):
         await stored.get(old[0], sha256_of(b"old"))
 
