@@ -24,6 +24,7 @@ from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.rate_limits import MemoryRateLimits
 from services.ingest.adapters.submissions import LogSubmissions
+from services.ingest.adapters.suppressions import SuppressionEntities
 from services.ingest.api import errors
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
@@ -116,7 +117,7 @@ def _app(
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
     domains = tables.table(TOPICS["domains"], Domain)
-    suppressions = TableEntities(tables.table(TOPICS["suppressions"], Suppression), clock)
+    suppressions = SuppressionEntities(tables.table(TOPICS["suppressions"], Suppression), clock)
     endpoint_table = TableEntities(tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint), clock)
     ids = _message_ids(settings)
 

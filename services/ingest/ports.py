@@ -8,10 +8,11 @@ from schemas.envelope import Payload
 from schemas.idempotency import Claim
 from schemas.inputs import Submit
 from schemas.mail import Lane
-from schemas.tables import ApiKey, Project
+from schemas.tables import ApiKey, Project, Suppression
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller
 from services.ingest.domain.pages import PageRequest
+from services.ingest.domain.suppression_list import Selection
 
 P = TypeVar("P", bound=Payload)
 
@@ -121,6 +122,20 @@ class Entities(Protocol[P]):
         ...
 
     async def remove(self, key: str) -> None: ...
+
+
+class SuppressionList(Entities[Suppression], Protocol):
+    """The causes of all addresses."""
+
+    def of_address(self, project_id: str, recipient: str) -> Sequence[Suppression]:
+        """Every cause, of whatever scope and origin."""
+        ...
+
+    def search(
+        self, project_id: str, page: PageRequest, selection: Selection
+    ) -> tuple[Sequence[Suppression], str | None]:
+        """A page of what is selected. It may be short, or empty, and have a next one: a search takes its time in parts."""
+        ...
 
 
 class AccountEvents(Protocol):

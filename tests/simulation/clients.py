@@ -96,7 +96,7 @@ class Clients:
         if ingest is None:
             return
         self.end_listings(recipient)
-        await self._answer_of(ingest, ingest.suppressions.remove(CALLER, recipient, None))
+        await self._answer_of(ingest, ingest.suppressions.remove(CALLER, recipient))
 
     def end_listings(self, recipient: str) -> None:
         for listing in self.listings:

@@ -10,9 +10,9 @@ from schemas.mail import Lane
 from schemas.tables import Suppression
 from schemas.topics import TOPICS
 from services.ingest.adapters.account_events import LogAccountEvents
-from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.submissions import LogSubmissions
+from services.ingest.adapters.suppressions import SuppressionEntities
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller
 from services.ingest.handlers import AcceptMessage
@@ -49,7 +49,9 @@ class IngestProcess:
         ids = MessageIds({1: b"0123456789abcdef"}, 1, random.getrandbits)
         submissions = _Submissions(log, process, first_turn=random.randint(0, 1))
         self.accept = AcceptMessage(process, ids, Directory(), submissions, self._idempotency)
-        self.suppressions = ManageSuppressions(process, TableEntities(self._table, process), LogAccountEvents(log))
+        self.suppressions = ManageSuppressions(
+            process, SuppressionEntities(self._table, process), LogAccountEvents(log)
+        )
         self.started = False
 
     async def start(self) -> None:

@@ -42,7 +42,11 @@ def read_tags(value: Any, faults: list[Fault]) -> tuple[str, ...]:
         faults.append(Fault("tags", "too_many", f"There may be {MAX_TAGS} tags."))
         return ()
     for index, tag in enumerate(value):
-        if not isinstance(tag, str) or not _TAG.fullmatch(tag):
+        if not is_tag(tag):
             message = "A tag is 1 to 64 letters, digits, hyphens or underscores."
             faults.append(Fault(f"tags[{index}]", "invalid_tag", message))
     return tuple(dict.fromkeys(tag for tag in value if isinstance(tag, str)))
+
+
+def is_tag(value: object) -> bool:
+    return isinstance(value, str) and _TAG.fullmatch(value) is not None

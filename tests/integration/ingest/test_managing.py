@@ -110,6 +110,10 @@ ROUTES = [
     ("GET", "/v1/suppressions", "suppressions.read"),
     ("GET", "/v1/suppressions/a@b.example", "suppressions.read"),
     ("DELETE", "/v1/suppressions/a@b.example", "suppressions.write"),
+    ("POST", "/v1/unsubscribes", "suppressions.write"),
+    ("GET", "/v1/unsubscribes", "suppressions.read"),
+    ("GET", "/v1/unsubscribes/a@b.example", "suppressions.read"),
+    ("DELETE", "/v1/unsubscribes/a@b.example", "suppressions.write"),
     ("POST", "/v1/api-keys", "api_keys.write"),
     ("GET", "/v1/api-keys", "api_keys.read"),
     ("DELETE", "/v1/api-keys/key_x", "api_keys.write"),
@@ -190,7 +194,7 @@ async def test_a_suppression_from_post_to_delete(own_broker: Broker, ingest: Cli
     made = await ingest.call("POST", "/v1/suppressions", key=tenant.live, json=asked)
     assert time.monotonic() - begun >= ANSWER_AFTER
     assert made.status == 201
-    assert list(made.json) == ["id", "recipient", "reason", "origin", "source_event_id", "created_at"]
+    assert list(made.json) == ["id", "recipient", "reason", "origin", "tag", "source_event_id", "created_at"]
     assert (made.json["recipient"], made.json["reason"], made.json["origin"]) == ("bob@example.net", "complaint", "api")
     table_key = f"{tenant.project_id}:*:bob@example.net:api"
     (row,) = await rows(own_broker, "suppressions", table_key)
@@ -199,7 +203,7 @@ async def test_a_suppression_from_post_to_delete(own_broker: Broker, ingest: Cli
     again = await ingest.call("POST", "/v1/suppressions", key=tenant.live, json={"recipient": "bob@example.net"})
     assert (again.json["id"], again.json["reason"]) == (made.json["id"], "manual")
     one = await ingest.call("GET", "/v1/suppressions/BOB@example.net", key=tenant.live)
-    assert (one.status, one.json) == (200, again.json)
+    assert (one.status, one.json) == (200, {**again.json, "causes": [again.json]})
     gone = await ingest.call("DELETE", "/v1/suppressions/bob@example.net", key=tenant.live)
     assert (gone.status, gone.json) == (
         200,
