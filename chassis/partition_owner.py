@@ -16,6 +16,7 @@ from chassis.log import Incoming, Log, Outgoing, incoming
 from chassis.member import Member
 from chassis.ownership import Factory, OwnedPartition, PutsAgain, Received, Step, Tenure
 from chassis.progress import Progress
+from chassis.rounds import Rounds
 from chassis.service import Crash
 from chassis.settings import KafkaSettings
 from chassis.tail import Tail
@@ -71,6 +72,7 @@ class PartitionOwner:
             factory=factory,
             owner_id=owner_id,
             max_batch=max_batch,
+            rounds=Rounds(clock),
         )
         self._joined = False
         self._tenancies: dict[TopicPartition, Tenancy] = {}

@@ -24,6 +24,7 @@ from chassis.log import Ack, Incoming, Log, LogUnavailable, Outgoing, RecordTooL
 from chassis.member import Member
 from chassis.ownership import Factory, OwnedPartition, PutsAgain, Received, RemembersFences, Step, Tenure
 from chassis.progress import Progress
+from chassis.rounds import Rounds
 from chassis.tail import Tail
 from chassis.telemetry import logger
 from schemas.envelope import MalformedRecord, decode, seal
@@ -63,6 +64,7 @@ class Tools:
     factory: Factory
     owner_id: str
     max_batch: int
+    rounds: Rounds
 
 
 class Tenancy(ABC):
@@ -161,7 +163,7 @@ class Tenancy(ABC):
                 await self._woken.wait()
 
     async def _tick(self) -> None:
-        self._tick_due = self._tools.clock.monotonic() + TICK_EVERY
+        self._tick_due = _next_tick(self._tools.clock.monotonic())
         tenure, view = self.tenure(), self._view
         if tenure is None or view is None:
             return
@@ -285,11 +287,15 @@ class FedTenancy(Tenancy):
             raise Retry(NO_LEASE_PAUSE, str(doubt)) from doubt
 
     async def _work(self) -> bool:
-        """One batch: 1 its state, 2 its outputs, 3 its commit."""
-        tenure = self.tenure()
-        if not self._inbox or tenure is None or self._tools.clock.monotonic() < self._batch_due:
+        """One batch, in a round with the other partitions'."""
+        if not self._inbox or self.tenure() is None or self._tools.clock.monotonic() < self._batch_due:
             return False
-        batch = list(islice(self._inbox, self._tools.max_batch))
+        async with self._tools.rounds.turn():
+            await self._handle(list(islice(self._inbox, self._tools.max_batch)))
+        return True
+
+    async def _handle(self, batch: Sequence[Incoming]) -> None:
+        """1 its state, 2 its outputs, 3 its commit."""
         match await attempt(self._decide(batch)):
             case Retry() as retry:
                 self._back_off(retry)
@@ -298,7 +304,6 @@ class FedTenancy(Tenancy):
             case Done(value=(step, decided_under)):
                 await self._write(step, decided_under)
                 await self._finish(batch)
-        return True
 
     async def _decide(self, batch: Sequence[Incoming]) -> tuple[Step, Tenure]:
         received = await self._receive(batch)
@@ -438,6 +443,12 @@ class SelfTenancy(Tenancy):
                 self._topic, record, reason, within=POISON_WITHIN, error_type="MalformedRecord"
             )
             self._poison.popleft()
+
+
+def _next_tick(now: float) -> float:
+    """All partitions tick in the same moments: one waking up, and one request for what they write."""
+    beats = round(now / TICK_EVERY)
+    return (beats + 1) * TICK_EVERY
 
 
 async def _caught_up(tail: Tail, topic: str, partition: int) -> None:

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from chassis.failures import DeadLetters
 from chassis.ownership import OwnedPartition
 from chassis.progress import Progress
+from chassis.rounds import Rounds
 from chassis.table import Table
 from chassis.tenancy import FedTenancy, Tools
 from schemas.tables import Suppression
@@ -143,6 +144,7 @@ class RouterProcess:
             factory=self._partition,
             owner_id=process.name,
             max_batch=5,
+            rounds=Rounds(process),
         )
 
     async def start(self) -> None:

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from chassis.log import Ack, Incoming, Outgoing
 from chassis.ownership import Received, Step, Tenure
+from chassis.rounds import Rounds
 from chassis.tenancy import FedTenancy, Tools
 from schemas.states import FENCE_KEY
 from schemas.topics import message_inputs, message_state
@@ -147,7 +148,16 @@ async def one_input(world: World) -> list[str]:
     """Give one input to a new owner; what it did from then on, until it committed it or left the partition."""
     everything = cast("Any", world)
     tools = Tools(
-        everything, everything, everything, everything, everything, everything, lambda *_: View(world), "me", 100
+        everything,
+        everything,
+        everything,
+        everything,
+        everything,
+        everything,
+        lambda *_: View(world),
+        "me",
+        100,
+        Rounds(everything),
     )
     tenancy = FedTenancy(tools, INPUTS, STATE, PLACE)
     owning = asyncio.create_task(tenancy.run())
