@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
@@ -48,6 +48,8 @@ APPEND_WITHIN = 5.0  # seconds for one piece of a batch's outputs, or for a dead
 APPEND_AT_ONCE = 2000  # records in a piece: a fan-out may make a hundred of one input, and time-outs are per append
 COMMIT_WITHIN = 2.0
 RECONNECT_AFTER = 1.0
+GATHER_WITHIN = 0.05  # seconds in all
+GATHER_POLL_MS = 20  # a fetch from a broker nearby takes a few milliseconds
 
 T = TypeVar("T")
 
@@ -64,17 +66,28 @@ class Batch:
 
 
 Handle = Callable[[Batch], Awaitable[Sequence[Outgoing]]]
-# Told (topic entry's name, partition, committed offset); answers the last offset the first batch must end at, or None.
-FirstBatchEnd = Callable[[str, int, int], Awaitable[int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """For a sink whose calls cost much however little they carry: what has come of all partitions goes together.
+
+    aiokafka fetches no more of a partition while a first record of it waits to be taken, so waiting alone gathers
+    nothing: after the pause, what lies at the broker by then is fetched as well.
+    """
+
+    linger: float  # seconds that the first record after a quiet time waits for those that follow it
+    every: float  # seconds between two beginnings while records keep coming
+    enough: int  # records of one poll that are worth a call of their own at once: a backlog is not slowed down
 
 
 class BatchConsumer:
     """Calls `handle` per partition batch; what it returns is appended and acked before the commit.
 
-    `handle` may raise Retry or Poison (failures.py). At a take-over the first batch can be cut at a given offset, for
-    sinks that must repeat the boundaries of an insert. After Retry the very same batch comes again, while its partition
-    is paused; a batch without a readable record is committed unseen. `max_wait` is how long a poll waits for a first
-    record, not how long it gathers. What nobody handles is reported to `crash`.
+    `handle` may raise Retry or Poison (failures.py); it is called for all partitions of a poll side by side. After
+    Retry the very same batch comes again, while its partition is paused; a batch without a readable record is committed
+    unseen. `max_wait` is how long a poll waits for a first record; it gathers others only as `gathering` says. What
+    nobody handles is reported to `crash`.
     """
 
     def __init__(
@@ -89,7 +102,7 @@ class BatchConsumer:
         handle: Handle,
         max_records: int,
         max_wait: float = 0.02,
-        first_batch_end: FirstBatchEnd | None = None,
+        gathering: Gathering | None = None,
         crash: Crash | None = None,
     ) -> None:
         self._kafka = kafka
@@ -102,7 +115,7 @@ class BatchConsumer:
         self._handle = handle
         self._max_records = max_records
         self._max_wait = max_wait
-        self._first_batch_end = first_batch_end
+        self._gathering = gathering
         self._crash = crash
         self._progress = Progress(group, clock)
         self._broker: KafkaBroker | None = None
@@ -110,8 +123,7 @@ class BatchConsumer:
         self._handling = asyncio.Lock()
         self._joined = False
         self._failed = False
-        self._cuts: dict[TopicPartition, int] = {}  # the last offset of the first batch
-        self._gathered: dict[TopicPartition, list[Incoming]] = {}  # … and what of it has come
+        self._began = float("-inf")  # monotonic: when the last poll's records were handed on
         self._buried: defaultdict[TopicPartition, set[int]] = defaultdict(set)  # poison of the batch at hand
         self._preparing: asyncio.Task[None] | None = None
         self._unprepared: set[TopicPartition] = set()
@@ -191,12 +203,36 @@ class BatchConsumer:
         stop_service(error, self._crash)
 
     async def _consume_all(self, records: tuple[ConsumerRecord, ...]) -> None:
-        by_place: defaultdict[TopicPartition, list[Incoming]] = defaultdict(list)
-        for record in records:
-            by_place[TopicPartition(record.topic, record.partition)].append(incoming(record))
         async with self._handling:
+            found = records if self._gathering is None else await self._gathered(records, self._gathering)
+            by_place: defaultdict[TopicPartition, list[Incoming]] = defaultdict(list)
+            for record in found:
+                by_place[TopicPartition(record.topic, record.partition)].append(incoming(record))
             assigned = self._consumer.assignment()  # a batch may be left from before a rebalance
-            await asyncio.gather(*(self._take(place, found) for place, found in by_place.items() if place in assigned))
+            await asyncio.gather(*(self._work(place, batch) for place, batch in by_place.items() if place in assigned))
+
+    async def _gathered(self, records: Sequence[ConsumerRecord], gathering: Gathering) -> Sequence[ConsumerRecord]:
+        """These records, and what else has come once the pause is over."""
+        if len(records) < gathering.enough:
+            since = self._clock.monotonic() - self._began
+            await self._clock.sleep(max(gathering.linger, gathering.every - since))
+        found = list(records)
+        until = self._clock.monotonic() + GATHER_WITHIN
+        while len(found) < self._max_records and self._clock.monotonic() < until:
+            more = await self._poll(self._max_records - len(found))
+            if not more:
+                break
+            found += more
+        self._began = self._clock.monotonic()
+        return found
+
+    async def _poll(self, at_most: int) -> Sequence[ConsumerRecord]:
+        try:
+            async with asyncio.timeout(GATHER_WITHIN):  # in a rebalance aiokafka waits for its end, and that for us
+                found = await self._consumer.getmany(timeout_ms=GATHER_POLL_MS, max_records=at_most)
+        except (TimeoutError, KafkaError, ConsumerStoppedError):
+            return ()  # what there is to say, FastStream's next poll is told
+        return [record for records in found.values() for record in records]
 
     async def took(self, places: set[TopicPartition]) -> None:
         """The group has assigned: where each partition starts is asked and set here, not by aiokafka."""
@@ -224,7 +260,7 @@ class BatchConsumer:
         for task in (self._preparing, *self._retrying.values()):
             if task is not None:
                 task.cancel()
-        for memory in (self._unprepared, self._retrying, self._cuts, self._gathered, self._buried):
+        for memory in (self._unprepared, self._retrying, self._buried):
             memory.clear()
 
     # one partition
@@ -234,15 +270,8 @@ class BatchConsumer:
         await asyncio.gather(*(self._prepare(place, stored.get(place)) for place in places))
 
     async def _prepare(self, place: TopicPartition, stored: OffsetAndMetadata | None) -> None:
-        """Find where it starts and where its first batch ends, then let it flow."""
-        beginning, end = await self._insist(lambda: self._ends_of(place))
-        start = beginning if stored is None else stored.offset
-        first_batch_end = self._first_batch_end
-        if first_batch_end is not None:
-            entry = self._topics[place.topic].entry
-            last = await self._insist(lambda: first_batch_end(entry, place.partition, start))
-            if last is not None and last >= start:
-                self._cuts[place] = min(last, end - 1)
+        """Find where it starts, then let it flow."""
+        start = await self._insist(lambda: self._beginning_of(place)) if stored is None else stored.offset
         self._unprepared.discard(place)
         self._consumer.seek(place, start)
         self._consumer.resume(place)
@@ -259,43 +288,26 @@ class BatchConsumer:
                     _log.warning("preparing_failed", group=self._group, reason=retry.reason)
                     await self._clock.sleep(retry.after)
 
-    async def _ends_of(self, place: TopicPartition) -> tuple[int, int]:
+    async def _beginning_of(self, place: TopicPartition) -> int:
         try:
             async with asyncio.timeout(COMMIT_WITHIN):
-                first = await self._consumer.beginning_offsets([place])
-                last = await self._consumer.end_offsets([place])
+                first: dict[TopicPartition, int] = await self._consumer.beginning_offsets([place])
         except (TimeoutError, KafkaError) as error:
-            raise Retry(RECONNECT_AFTER, f"ends of {place}: {error!r}") from error
-        return first[place], last[place]
+            raise Retry(RECONNECT_AFTER, f"beginning of {place}: {error!r}") from error
+        return first[place]
 
-    async def _take(self, place: TopicPartition, records: list[Incoming]) -> None:
-        """Handle them as one batch; the first one of an assignment as it is cut."""
-        records = self._gathered.pop(place, []) + records
-        cut = self._cuts.get(place)
-        if cut is None:
-            await self._work(place, records)
-        elif records[-1].offset < cut:
-            self._gathered[place] = records
-        else:
-            del self._cuts[place]
-            first = [record for record in records if record.offset <= cut]
-            await self._work(place, *filter(None, (first, records[len(first) :])))
+    async def _work(self, place: TopicPartition, records: list[Incoming]) -> None:
+        """Handle them as one batch; where a dependency is away it waits in a task, its partition paused."""
+        retry = await self._handled(place, records)
+        if retry is not None:
+            self._consumer.pause(place)
+            self._retrying[place] = supervised(self._work_again(place, records, retry), self)
 
-    async def _work(self, place: TopicPartition, *batches: list[Incoming]) -> None:
-        """One batch after the other; where a dependency is away, the rest waits in a task, its partition paused."""
-        for number, records in enumerate(batches):
-            retry = await self._handled(place, records)
-            if retry is not None:
-                self._consumer.pause(place)
-                self._retrying[place] = supervised(self._work_again(place, batches[number:], retry), self)
-                return
-
-    async def _work_again(self, place: TopicPartition, batches: Sequence[list[Incoming]], retry: Retry) -> None:
-        for records in batches:
-            outcome: Retry | None = retry if records is batches[0] else await self._handled(place, records)
-            while outcome is not None:
-                await self._clock.sleep(outcome.after)
-                outcome = await self._handled(place, records)
+    async def _work_again(self, place: TopicPartition, records: list[Incoming], retry: Retry) -> None:
+        outcome: Retry | None = retry
+        while outcome is not None:
+            await self._clock.sleep(outcome.after)
+            outcome = await self._handled(place, records)
         self._retrying.pop(place, None)
         self._consumer.resume(place)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chassis.clock import SystemClock
-from chassis.consume import BatchConsumer
+from chassis.consume import BatchConsumer, Gathering
 from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
@@ -16,13 +16,16 @@ from services.analytics.adapters.projection import ClickHouseProjection
 from services.analytics.adapters.reads import ClickHouseReads
 from services.analytics.adapters.schema import retention
 from services.analytics.api.routes import add_routes
-from services.analytics.handlers import Ingest, Pace
+from services.analytics.handlers import Ingest
 from services.analytics.metrics import LAG
 from services.analytics.settings import AnalyticsSettings
 
 GROUP = "analytics"
 FEED = ("message-events", "account-events")  # what `GET /v1/events` gives out; calls of endpoints are no events
 SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"])
+
+# Seconds between two polls of an idle group. A short one costs more than all else that an idle analytics does.
+_POLL = 0.1
 
 
 @dataclass(slots=True)
@@ -40,13 +43,7 @@ async def build(
     kept = retention(events=_kept("message-events"), attempts=_kept("webhook-attempts"))
     clickhouse = ClickHouse(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database, kept, clock)
     log = Log(settings.kafka, client_id=f"analytics-{settings.instance}")
-    ingest = Ingest(
-        ClickHouseProjection(clickhouse, clock, deadline=deadline),
-        clock,
-        Pace(clock, settings.insert_share),
-        topics,
-        batch_records=settings.batch_records,
-    )
+    ingest = Ingest(ClickHouseProjection(clickhouse, clock), clock, batch_records=settings.batch_records)
     consumer = BatchConsumer(
         settings.kafka,
         log,
@@ -56,7 +53,8 @@ async def build(
         topics=topics,
         handle=ingest.handle,
         max_records=settings.batch_records,
-        first_batch_end=ingest.first_batch_end,
+        max_wait=_POLL,
+        gathering=_gathering(settings),
         crash=crash,
     )
     LAG.set_function(consumer.lag)
@@ -70,6 +68,13 @@ async def build(
     )
     http = HttpServer(app, settings.host, settings.port, crash)
     return AnalyticsService(parts=(http, log, clickhouse, consumer), crash=crash)
+
+
+def _gathering(settings: AnalyticsSettings) -> Gathering:
+    """Inserts of a tenth of the most they may be are large enough: then there is no need to wait."""
+    return Gathering(
+        settings.insert_linger.total_seconds(), settings.insert_every.total_seconds(), settings.batch_records // 10
+    )
 
 
 def _kept(entry: str) -> timedelta:

@@ -6,7 +6,7 @@ from typing import Protocol
 from services.analytics.domain.cursors import AttemptCursor, Positions
 from services.analytics.domain.feed import FeedEntry, Heads
 from services.analytics.domain.filters import MessagesQuery
-from services.analytics.domain.rows import AttemptRow, EventRow, Run
+from services.analytics.domain.rows import AttemptRow, EventRow
 from services.analytics.domain.views import EndpointAttempt, Message
 
 
@@ -15,15 +15,14 @@ class StoreUnavailable(Exception):
 
 
 class Projection(Protocol):
-    """The write side. Both raise StoreUnavailable."""
+    """The write side: once an insert returns, its rows are there. They are of one month; both raise StoreUnavailable.
 
-    async def insert(self, run: Run[EventRow] | Run[AttemptRow]) -> None:
-        """Once it returns, the rows are there; repeated with the same token it changes nothing."""
-        ...
+    Rows that are there already change no answer.
+    """
 
-    async def last_offset(self, topic: str, partition: int, start: int) -> int | None:
-        """The highest offset at or above `start` that has a row here; None where there is none."""
-        ...
+    async def insert_events(self, rows: Sequence[EventRow]) -> None: ...
+
+    async def insert_attempts(self, rows: Sequence[AttemptRow]) -> None: ...
 
 
 class Reads(Protocol):

@@ -22,10 +22,13 @@ class AnalyticsSettings(ServiceSettings):
     internal_secret: SecretStr  # shared with ingest, which signs who is asking
     # An id this young, and unknown, is answered as queued: longer than the read side may be away.
     pending_window: Duration = timedelta(hours=24)
-    # Large enough to make one insert's fixed cost (15 ms) small beside its rows, small enough to be read in a second.
+    # Most rows of one insert: its fixed cost is small beside them, and a read that waits for it still has its answer
+    # within a second.
     batch_records: Annotated[int, Field(ge=1, le=100_000)] = 10_000
-    # Of the time, how much may go into inserts. Each costs 15 ms however small it is: without a pause between them
-    # a trickle of events would keep a core busy. At 0.3, twelve partitions take turns in about 0.6 s.
-    insert_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    # From the beginning of one insert to the next. Each costs 20 ms of CPU however small it is, and its parts are to be
+    # merged: without a pause a trickle of events would keep a core busy. What was sent is seen within a second.
+    insert_every: Duration = timedelta(seconds=0.5)
+    # How long the first event after a quiet time waits for others: a mail's whole life fits in when its server is near.
+    insert_linger: Duration = timedelta(seconds=0.05)
     # A read that takes longer is answered 503; ingest gives up at about the same time.
     read_deadline: Duration = timedelta(seconds=5)

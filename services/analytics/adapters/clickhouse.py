@@ -1,7 +1,7 @@
 """The one door to ClickHouse: the embedded engine or a server, off the event loop, its faults in our words.
 
 The embedded engine is synchronous and serves one call at a time, so it lives in one thread of its own; a server gets a
-few. Inserts stand in line for one place, so a read waits for one insert at most, however many partitions catch up.
+few. Inserts stand in line for one place, so a read waits for one insert at most, however much is caught up.
 """
 
 import asyncio
@@ -28,10 +28,11 @@ _SERVER_THREADS = 4
 _RETRY_EVERY = 1.0  # seconds between tries to connect at the start
 _SERVER_TIMEOUT = 60  # seconds; far above any call's time: it only frees a thread from a server that hangs
 _INSERT_SETTINGS = {
-    # The batch is made here: the server must not hold it back to make a larger one, nor forget its token.
+    # The batch is made here: the server must not hold it back to make a larger one.
     "async_insert": 0,
-    "insert_deduplicate": 1,
-    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # Nor compare it with earlier ones: rows that come again must reach the tables behind the views, too, whatever
+    # became of them the first time.
+    "insert_deduplicate": 0,
 }
 
 
@@ -80,15 +81,14 @@ class ClickHouse:
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer in {within} s") from error
 
-    async def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[object]], token: str) -> None:
-        """One block, by columns. A block whose token is known already changes nothing. Raises StoreUnavailable."""
+    async def insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[object]]) -> None:
+        """One block, by columns. Raises StoreUnavailable, also where all or some of it may be there."""
         client = self._connected()
-        settings = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
         types = [self._types[table, column] for column in columns]
 
         def work() -> None:
             client.insert(
-                table, values, column_names=columns, column_types=types, column_oriented=True, settings=settings
+                table, values, column_names=columns, column_types=types, column_oriented=True, settings=_INSERT_SETTINGS
             )
 
         async with self._inserting:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, assert_never
+from typing import Any
 
 from chassis.clock import Clock
 from services.analytics.adapters.clickhouse import ClickHouse
-from services.analytics.domain.rows import AttemptRow, EventRow, Run
+from services.analytics.domain.rows import AttemptRow, EventRow
 from services.analytics.metrics import INSERT_SECONDS, INSERTS, ROWS
 from services.analytics.ports import StoreUnavailable
 
@@ -37,48 +37,24 @@ _ATTEMPT_COLUMNS = _columns("project_id", "endpoint_id", "at", "attempt_id", "at
 class ClickHouseProjection:
     """The port `Projection` on ClickHouse."""
 
-    def __init__(self, clickhouse: ClickHouse, clock: Clock, *, deadline: float) -> None:
+    def __init__(self, clickhouse: ClickHouse, clock: Clock) -> None:
         self._clickhouse = clickhouse
         self._clock = clock
-        self._deadline = deadline
 
-    async def insert(self, run: Run[EventRow] | Run[AttemptRow]) -> None:
-        table, columns = _target(run)
-        values: Sequence[Sequence[object]] = [[read(row) for row in run.rows] for read in columns.values()]
+    async def insert_events(self, rows: Sequence[EventRow]) -> None:
+        await self._insert("events_raw", _EVENT_COLUMNS, rows)
+
+    async def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
+        await self._insert("webhook_attempts", _ATTEMPT_COLUMNS, rows)
+
+    async def _insert(self, table: str, columns: _Columns, rows: Sequence[object]) -> None:
+        values: Sequence[Sequence[object]] = [[read(row) for row in rows] for read in columns.values()]
         started = self._clock.monotonic()
         try:
-            await self._clickhouse.insert(table, list(columns), values, run.token)
+            await self._clickhouse.insert(table, list(columns), values)
         except StoreUnavailable:
             INSERTS.labels(table, "failed").inc()
             raise
         INSERTS.labels(table, "ok").inc()
         INSERT_SECONDS.labels(table).observe(self._clock.monotonic() - started)
-        ROWS.labels(table).inc(len(run.rows))
-
-    async def last_offset(self, topic: str, partition: int, start: int) -> int | None:
-        # A topic goes to one of the two tables; the other has no row of it, and its index says so at once.
-        found = await self._clickhouse.query(
-            """
-            SELECT max(last), sum(found) FROM (
-                SELECT max(_offset) AS last, count() AS found FROM events_raw
-                WHERE _topic = {topic:String} AND _partition = {partition:UInt16} AND _offset >= {start:UInt64}
-                UNION ALL
-                SELECT max(_offset) AS last, count() AS found FROM webhook_attempts
-                WHERE _topic = {topic:String} AND _partition = {partition:UInt16} AND _offset >= {start:UInt64}
-            )
-            """,
-            {"topic": topic, "partition": partition, "start": start},
-            within=self._deadline,
-        )
-        last, rows = found[0]
-        return int(last) if rows else None
-
-
-def _target(run: Run[EventRow] | Run[AttemptRow]) -> tuple[str, _Columns]:
-    match run.rows[0]:
-        case EventRow():
-            return "events_raw", _EVENT_COLUMNS
-        case AttemptRow():
-            return "webhook_attempts", _ATTEMPT_COLUMNS
-        case row:
-            assert_never(row)
+        ROWS.labels(table).inc(len(rows))

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-# Tokens of the last 1,000 inserts are remembered: an insert whose answer was lost is repeated within seconds.
-_DEDUPLICATE = "non_replicated_deduplication_window = 1000"
 # Pages and timelines are few rows from many places: small granules, or most of what is read is thrown away.
 _POINT_READS = "index_granularity = 1024"
 # Where the server still asks for it (before 26), a key may descend only with this.
@@ -18,7 +16,7 @@ _DESCENDING = "allow_experimental_reverse_key = 1"
 # - Sorted by subject: the timeline of a message is one range; ids rise with time, so a range of time is one as well.
 # - An event that the router emitted twice stands at two offsets: the first one counts (`_precedence`), so that it
 #   never moves to a later place in the feed.
-# - The index on the log position finds what lies behind a feed's cursor, and the last offset of a partition.
+# - The index on the log position finds what lies behind a feed's cursor, and the end of each partition.
 _EVENTS = f"""
 CREATE TABLE IF NOT EXISTS events_raw (
     project_id LowCardinality(String),
@@ -56,7 +54,7 @@ CREATE TABLE IF NOT EXISTS events_raw (
 ENGINE = ReplacingMergeTree(_precedence)
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (project_id, subject, sequence, event_id)
-SETTINGS {_DEDUPLICATE}, {_POINT_READS}
+SETTINGS {_POINT_READS}
 """
 
 # One row per message as of its latest event. What every event of a message repeats is taken from any of them; sender
@@ -101,7 +99,7 @@ CREATE TABLE IF NOT EXISTS messages (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(created_at)
 ORDER BY (project_id, message_id DESC)
-SETTINGS {_DEDUPLICATE}, {_POINT_READS}, {_DESCENDING}
+SETTINGS {_POINT_READS}, {_DESCENDING}
 """
 
 _MESSAGES_FEED = """
@@ -136,7 +134,7 @@ WHERE startsWith(event_type, 'message.')
 """
 
 # tag '' stands for all tags together: an event with two tags is one event.
-_HOURLY = f"""
+_HOURLY = """
 CREATE TABLE IF NOT EXISTS events_hourly (
     project_id LowCardinality(String),
     event_type LowCardinality(String),
@@ -148,7 +146,6 @@ CREATE TABLE IF NOT EXISTS events_hourly (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
 ORDER BY (project_id, event_type, hour, recipient_domain, tag)
-SETTINGS {_DEDUPLICATE}
 """
 
 _HOURLY_FEED = """
@@ -180,7 +177,7 @@ CREATE TABLE IF NOT EXISTS webhook_attempts (
 ENGINE = ReplacingMergeTree(_ingested_at)
 PARTITION BY toYYYYMM(at)
 ORDER BY (project_id, endpoint_id, at DESC, attempt_id DESC)
-SETTINGS {_DEDUPLICATE}, {_POINT_READS}, {_DESCENDING}
+SETTINGS {_POINT_READS}, {_DESCENDING}
 """
 
 HISTORY = """

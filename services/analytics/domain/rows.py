@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from itertools import groupby
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import orjson
 
@@ -95,19 +95,6 @@ class AttemptRow:
 Row = TypeVar("Row", EventRow, AttemptRow)
 
 
-@dataclass(frozen=True, slots=True)
-class Run(Generic[Row]):
-    """Rows that follow one another in one partition of the log and lie in one month of the table: one insert, one part."""
-
-    rows: Sequence[Row]
-
-    @property
-    def token(self) -> str:
-        """The same rows have the same token, however they were read: the store drops the second insert."""
-        first, last = self.rows[0].position, self.rows[-1].position
-        return f"{first.topic}-{first.partition}-{first.offset}-{last.offset}"
-
-
 def event_row(envelope: Envelope[Payload], value: bytes, position: Position) -> EventRow:
     """The row of a message's or an account's event; `value` is kept as it is. Raises ValueError where it has no place."""
     data = envelope.data
@@ -133,10 +120,13 @@ def attempt_row(data: WebhookAttempt, project_id: str, position: Position) -> At
     return AttemptRow(position, project_id, data.endpoint_id, _moment(data.at), data.id, document)
 
 
-def runs(rows: Sequence[Row]) -> Iterator[Run[Row]]:
-    """Cut a batch wherever the month changes, so that no reader ever sees the end of a batch before its start."""
+def by_month(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Cut rows wherever the month changes: rows of one month are one part of their table, which is there whole or not at all.
+
+    So no reader ever sees a later row of a partition before an earlier one.
+    """
     for _, run in groupby(rows, key=lambda row: to_timestamp(row.time_ms)[:7]):
-        yield Run(tuple(run))
+        yield list(run)
 
 
 def address_of(mailbox: str) -> str:

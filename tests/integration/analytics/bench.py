@@ -26,7 +26,7 @@ from services.analytics.adapters.projection import ClickHouseProjection
 from services.analytics.adapters.reads import ClickHouseReads
 from services.analytics.adapters.schema import retention
 from services.analytics.api.routes import add_routes
-from services.analytics.handlers import Ingest, Pace
+from services.analytics.handlers import Ingest
 from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database
 from tests.kit.history import PROJECT
@@ -108,7 +108,6 @@ class Bench:
 
     database: Database
     store: ClickHouse
-    projection: ClickHouseProjection
     ingest: Ingest
     api: Api
     log: dict[Place, list[tuple[Incoming, Envelope[Payload]]]] = field(default_factory=lambda: defaultdict(list))
@@ -151,11 +150,10 @@ async def built(database: Database) -> AsyncIterator[Bench]:
     # Nothing may depend on whether a merge has run: here none does, unless a test asks for it.
     for table in TABLES:
         database.command(f"SYSTEM STOP MERGES {table}")
-    projection = ClickHouseProjection(store, clock, deadline=10)
-    ingest = Ingest(projection, clock, Pace(clock, 1), SOURCES, batch_records=MAX_RECORDS)
+    ingest = Ingest(ClickHouseProjection(store, clock), clock, batch_records=MAX_RECORDS)
     try:
         async with serving(ClickHouseReads(store, clock, SOURCES[:2], deadline=10)) as api:
-            yield Bench(database, store, projection, ingest, api)
+            yield Bench(database, store, ingest, api)
     finally:
         await store.stop()
 

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from chassis.clock import SystemClock
-from chassis.consume import Batch, BatchConsumer
+from chassis.consume import Batch, BatchConsumer, Gathering
 from chassis.failures import DeadLetters, Poison, Retry
 from chassis.log import Log, Outgoing
 from chassis.service import Crash
@@ -234,26 +234,31 @@ async def test_d30_outputs_that_are_not_acked_are_not_committed(handling: Handli
     assert sorted(await handling.copied()) == [0, 1, 2, 3]
 
 
-async def test_a_take_over_repeats_the_boundaries_it_is_told(handling: Handling, log: Log) -> None:
-    """The first batch of partition 0 must end at offset 6, however the records come in."""
-    asked: list[tuple[str, int, int]] = []
+async def test_what_has_come_of_all_partitions_goes_together(handling: Handling, log: Log) -> None:
+    """One call's pause gathers what lies at the broker by its end, not only what was fetched before."""
+    begun: list[float] = []
 
-    async def end(entry: str, partition: int, committed: int) -> int | None:
-        asked.append((entry, partition, committed))
-        return 6 if partition == 0 else None
+    async def handle(batch: Batch) -> Sequence[Outgoing]:
+        begun.append(clock.monotonic())
+        return await handling.handle(batch)
 
-    await send(log, handling, range(0, 16, 4))  # offsets 0 to 3
-    async with handling.running():
+    clock = SystemClock()
+    async with handling.running(handle=handle, gathering=Gathering(0.3, 1.0, enough=100)):
+        await send(log, handling, [0])
         await handling.all_committed()
-    await send(log, handling, range(16, 80))
-    handling.batches.clear()
-    async with handling.running(first_batch_end=end, max_records=2):
+        await send_slowly(log, handling, range(1, 41))
         await handling.all_committed()
-    entry = handling.topic.entry
-    assert sorted(asked) == [(entry, 0, 4), (entry, 1, 0), (entry, 2, 0), (entry, 3, 0)]
-    of_zero = [(batch.first_offset, batch.last_offset) for batch in handling.batches if batch.partition == 0]
-    assert of_zero[0] == (4, 6)
-    assert [number for number in handling.numbers() if number % 4 == 0] == list(range(16, 80, 4))
+        turns = [at for at, before in zip(begun[1:], begun, strict=False) if at - before > 0.1]
+        assert len(turns) <= 3, begun
+        assert all(at - before > 0.9 for at, before in zip(turns[1:], turns, strict=False))
+        before = clock.monotonic()
+        await send(log, handling, range(41, 841))
+        await until(lambda: len(handling.numbers()) > 141)
+        assert clock.monotonic() - before < 10  # a backlog is not paced: the next pieces follow at once
+        await handling.all_committed()
+    assert sorted(handling.numbers()) == list(range(841))
+    for batch in handling.batches:
+        assert len(batch.records) == batch.last_offset - batch.first_offset + 1
 
 
 async def test_d36_a_coordinator_that_does_not_say_is_asked_again(

@@ -6,7 +6,7 @@ import pytest
 from chassis.log import Incoming
 from schemas.envelope import decode, encode, to_ms
 from schemas.topics import TOPICS
-from services.analytics.domain.rows import AttemptRow, EventRow, Position, address_of, event_row, runs
+from services.analytics.domain.rows import AttemptRow, EventRow, Position, address_of, by_month, event_row
 from services.analytics.handlers import row_of
 from tests.kit.examples import Example, examples_of
 from tests.kit.history import History
@@ -93,14 +93,12 @@ def test_an_attempt_number_that_does_not_fit_is_refused_D102() -> None:
         event_row(decode(value, TOPICS["message-events"].types), value, Position("t", 0, 1))
 
 
-def test_runs_are_contiguous_and_of_one_month_each() -> None:
+def test_rows_are_cut_where_the_month_changes_and_keep_their_order() -> None:
     def row(offset: int, day: str) -> AttemptRow:
         return AttemptRow(Position("t", 4, offset), "p", "e", to_ms(f"{day}T00:00:00.000Z"), str(offset), "{}")
 
     rows = [row(10, "2026-01-31"), row(12, "2026-01-31"), row(13, "2026-02-01"), row(14, "2026-01-31")]
-    cut = list(runs(rows))
-    assert [run.token for run in cut] == ["t-4-10-12", "t-4-13-13", "t-4-14-14"]
-    assert [row for run in cut for row in run.rows] == rows
+    assert list(by_month(rows)) == [rows[:2], rows[2:3], rows[3:]]
 
 
 def test_addresses_are_compared_without_name_and_case() -> None:
