@@ -34,11 +34,22 @@ Readiness = Callable[[], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field at fault. `field` is a path such as `recipient[2]` or `headers.X-A`."""
+    """One field at fault. `field` is a path such as `recipient[2]` or `headers.X-A`; `line` and `variable` within it."""
 
     field: str
     code: str
     message: str
+    line: int | None = None
+    variable: str | None = None
+
+    def shown(self) -> dict[str, str | int]:
+        """As it stands in an answer: `line` and `variable` only where there are some."""
+        shown: dict[str, str | int] = {"field": self.field, "code": self.code, "message": self.message}
+        if self.line is not None:
+            shown["line"] = self.line
+        if self.variable is not None:
+            shown["variable"] = self.variable
+        return shown
 
 
 class ApiError(Exception):
@@ -67,7 +78,7 @@ def error_response(error: ApiError, request_id: str) -> Response:
     """The one error shape: `{"error": {code, message, hint}, "errors"?: […], "request_id"}`."""
     body: dict[str, Any] = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
     if error.errors:
-        body["errors"] = [{"field": e.field, "code": e.code, "message": e.message} for e in error.errors]
+        body["errors"] = [e.shown() for e in error.errors]
     body["request_id"] = request_id
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return json_response(body, status=error.status, headers=headers)

@@ -40,9 +40,9 @@ class Table(Mapping[str, P], Generic[P]):
 
     topic: Topic
 
-    def __init__(self, topic: Topic, payload: type[P], log: Log, tail: Tail, clock: Clock) -> None:
+    def __init__(self, topic: Topic, payload: type[P], log: Log, tail: Tail, clock: Clock, *more: type[P]) -> None:
         self.topic = topic
-        self._types = by_type(payload)
+        self._types = by_type(payload, *more)
         self._log = log
         self._tail = tail
         self._clock = clock
@@ -111,9 +111,9 @@ class Tables:
         self._probed = asyncio.Event()  # set, and made anew, with each probe that ends
         self._probing: asyncio.Task[None] | None = None
 
-    def table(self, topic: Topic, payload: type[P]) -> Table[P]:
+    def table(self, topic: Topic, payload: type[P], *more: type[P]) -> Table[P]:
         """Declare a table; before `start`."""
-        table = Table(topic, payload, self._log, self._tail, self._clock)
+        table = Table(topic, payload, self._log, self._tail, self._clock, *more)
         self._tables.append(table)
         return table
 

@@ -14,7 +14,9 @@ def install(app: FastAPI) -> None:
 
     async def on_refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
-        faults = [FieldError(fault.field, fault.code, fault.message) for fault in error.faults]
+        faults = [
+            FieldError(fault.field, fault.code, fault.message, fault.line, fault.variable) for fault in error.faults
+        ]
         answer = ApiError(
             error.status, error.code, error.message, error.hint, errors=faults, retry_after=error.retry_after
         )

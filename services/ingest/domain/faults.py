@@ -14,6 +14,8 @@ class Fault:
     field: str
     code: str
     message: str
+    line: int | None = None  # where in a template
+    variable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ CODES: dict[str, Meaning] = {
     "validation_error": Meaning(
         422, "Correct the fields named in `errors`; all of them are listed. Nothing was queued."
     ),
+    "template_error": Meaning(422, "Correct the template or its data as `errors` says. Do not retry unchanged."),
     "unsupported_field": Meaning(422, "Leave the field out: it is not supported yet, and never ignored."),
     "sender_not_allowed": Meaning(422, "Send from a domain that this project has verified."),
     "idempotency_key_reused": Meaning(422, "Use a new key for a new request; repeat the first body to get its answer."),
