@@ -13,7 +13,8 @@ from chassis.ids import parse_message_id
 from schemas.envelope import to_timestamp
 from schemas.idempotency import Claim
 from schemas.inputs import Submit
-from schemas.mail import Content, Environment, Lane
+from schemas.mail import Blob, Content, Environment, Lane
+from services.ingest.domain.attachments import WARN_OCTETS, octets_of
 from services.ingest.domain.submission import Submission
 
 
@@ -27,6 +28,7 @@ class Accepted:
     from_: str  # header form, the project's default resolved
     environment: Environment
     api_key_id: str
+    unsubscribe_scope: str | None = None  # what its one-click links are for: a tag, or "*"; None: it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +50,51 @@ def answer_of(submission: Submission, accepted: Accepted) -> bytes:
     }
     if submission.several:
         answer["messages"] = [
-            {"message_id": message_id, "recipient": address.envelope, "role": "to"}
-            for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
+            {"message_id": message_id, "recipient": address.envelope, "role": role}
+            for message_id, address, role in zip(
+                accepted.message_ids, submission.recipients, submission.roles, strict=True
+            )
         ]
+    if warnings := warnings_of(submission):
+        answer["warnings"] = warnings
     return orjson.dumps(answer)
 
 
-def submits_of(submission: Submission, accepted: Accepted, *, valid_until_ms: int) -> list[Submit]:
-    """One input per recipient; `valid_until_ms` is broker time, of the request that writes them."""
-    content = Content(
+def warnings_of(submission: Submission) -> list[dict[str, str]]:
+    """What was accepted, and yet may not go well."""
+    if sum(octets_of(attachment) for attachment in submission.attachments) <= WARN_OCTETS:
+        return []
+    message = (
+        "The attachments have more than 25 MiB: many mailboxes refuse that. Send a signed link to the file instead."
+    )
+    return [{"code": "large_attachments", "message": message}]
+
+
+def content_of(submission: Submission, accepted: Accepted) -> Content:
+    """All that the mail says."""
+    return Content(
         from_=accepted.from_,
-        to=[address.header for address in submission.recipients],
+        to=submission.addresses("to"),
+        cc=submission.addresses("cc"),
         reply_to=[address.header for address in submission.reply_to],
         subject=submission.subject,
         text=submission.text,
         html=submission.html,
         headers=submission.headers,
+        attachments=list(submission.attachments),
     )
+
+
+def submits_of(
+    submission: Submission, accepted: Accepted, *, valid_until_ms: int, blob: Blob | None = None
+) -> list[Submit]:
+    """One input per recipient; `valid_until_ms` is broker time, of the request that writes them.
+
+    `blob` is where the text, the html and the attachments lie already, if they do not travel in here.
+    """
+    content = content_of(submission, accepted)
+    if blob is not None:
+        content = content.model_copy(update={"text": None, "html": None, "attachments": [], "blob": blob})
     return [
         Submit(
             message_id=message_id,
@@ -102,6 +132,7 @@ def claim_of(
         from_=accepted.from_,
         environment=accepted.environment,
         api_key_id=accepted.api_key_id,
+        unsubscribe_scope=accepted.unsubscribe_scope,
         valid_until_ms=valid_until_ms,
     )
 
@@ -115,6 +146,7 @@ def accepted_by(claim: Claim) -> Accepted:
         from_=claim.from_,
         environment=claim.environment,
         api_key_id=claim.api_key_id,
+        unsubscribe_scope=claim.unsubscribe_scope,
     )
 
 

@@ -32,7 +32,7 @@ _OWNED = frozenset(
     ]
 )
 _OWNED_PREFIXES = ("content-", "resent-", "arc-", "x-sendarix-")
-_FIELD_FOR = {"from": "from", "to": "recipient", "subject": "subject"}
+_FIELD_FOR = {"from": "from", "to": "recipient", "cc": "cc", "bcc": "bcc", "subject": "subject"}
 
 
 def header_faults(headers: Mapping[str, object], *, reply_to_given: bool) -> list[Fault]:

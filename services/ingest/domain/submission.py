@@ -10,26 +10,30 @@ from typing import Any, get_args
 
 import orjson
 
-from schemas.mail import OnUnknown, Priority
-from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
+from schemas.mail import Attachment, OnUnknown, Priority
+from services.ingest.domain.addresses import Address
+from services.ingest.domain.attachments import octets_of, read_attachments
 from services.ingest.domain.characters import FORBIDDEN_IN_BODIES, FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, Refused, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags, shown
 from services.ingest.domain.header_fields import MAX_LINE_OCTETS, header_faults
+from services.ingest.domain.recipients import Role, names_several, read_address, read_recipients, read_reply_to
 from services.ingest.domain.times import Times, read_on_unknown, read_times
 
-MAX_RECIPIENTS = 50
-MAX_REPLY_TO = 10
 MAX_METADATA = 50
 MAX_METADATA_KEY = 40
 MAX_METADATA_VALUE = 500
-MAX_CONTENT_OCTETS = 128 * 1024  # larger content would be a claim check, which is not built yet
+# Of text, html and attachments as JSON: larger content goes to object storage, and its records say where (R5).
+INLINE_OCTETS = 128 * 1024
+# Of all records of one request together, which are one batch of at most 8 MiB: half, for metadata and headers.
+INLINE_TOGETHER_OCTETS = 4 * 1024 * 1024
+_SCAN_CHARACTERS = 1024 * 1024  # of a body looked through at once: others get their turn in between
 
 FIELDS = frozenset(
     {"recipient", "to", "from", "subject", "text", "html", "headers", "metadata", "tags", "priority", "reply_to"}
-    | {"scheduled_time", "deliver_before", "on_unknown"}
+    | {"scheduled_time", "deliver_before", "on_unknown", "cc", "bcc", "attachments"}
 )
-UNSUPPORTED = frozenset({"template", "template_data", "cc", "bcc", "attachments"})
+UNSUPPORTED = frozenset({"template", "template_data"})
 
 _PRIORITIES = frozenset(get_args(Priority))
 
@@ -38,8 +42,9 @@ _PRIORITIES = frozenset(get_args(Priority))
 class Submission:
     """A request to send, free of faults. `from_` is None where the project's default is to be used."""
 
-    recipients: tuple[Address, ...]
-    several: bool  # whether `recipient` was a list: the answer has one, too
+    recipients: tuple[Address, ...]  # of the envelope: to, cc and bcc, in this order
+    roles: tuple[Role, ...]  # of each of them
+    several: bool  # whether `recipient` was a list, or copies go out: the answer has a list, too
     from_: Address | None
     reply_to: tuple[Address, ...]
     subject: str
@@ -49,17 +54,33 @@ class Submission:
     metadata: dict[str, str]
     tags: tuple[str, ...]
     priority: Priority
-    size: int  # bytes of subject, text, html and headers
+    size: int  # bytes of subject, text, html, headers and the attached files
     times: Times
     on_unknown: OnUnknown
+    attachments: tuple[Attachment, ...]
 
-    def content_json(self) -> bytes:
+    def addresses(self, role: Role) -> list[str]:
+        """Of the recipients in this role, as they stand in a header."""
+        return [address.header for address, has in zip(self.recipients, self.roles, strict=True) if has == role]
+
+    def travels_apart(self) -> bool:
+        """Whether its text, html and attachments are too large for Kafka. The same for whoever reads the same body."""
+        limit = min(INLINE_OCTETS, INLINE_TOGETHER_OCTETS // len(self.recipients))
+        if 2 * self.size <= limit:  # neither base64 nor JSON doubles it
+            return False
+        return self.size > limit or len(self._body_json()) > limit
+
+    def record_octets(self) -> int:
         """What each recipient's record repeats, about as it is encoded."""
-        to = [address.header for address in self.recipients]
-        return orjson.dumps([to, self.subject, self.text, self.html, self.headers, self.metadata, self.tags])
+        addresses = [self.addresses("to"), self.addresses("cc"), [address.header for address in self.reply_to]]
+        shared = orjson.dumps([addresses, self.subject, self.headers, self.metadata, self.tags])
+        return len(shared) + (0 if self.travels_apart() else len(self._body_json()))
+
+    def _body_json(self) -> bytes:
+        return orjson.dumps([self.text, self.html, [attachment.content for attachment in self.attachments]])
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
+def parse_object(raw: bytes | bytearray) -> dict[str, Any]:
     """The body as a JSON object. Raises Refused (400)."""
     try:
         body = orjson.loads(raw)
@@ -71,11 +92,11 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> Submission:
-    """Validate `body`. Raises Refused (422) with every fault, `earlier` ones first, or 413 where only the size is wrong."""
+    """Validate `body`. Raises Refused (422) with every fault, `earlier` ones first."""
     faults = [*earlier, *faults_of_names(body, FIELDS, UNSUPPORTED)]
-    recipients = _recipients(body, faults)
-    from_ = _one_address(body, "from", faults)
-    reply_to = _addresses(body.get("reply_to"), "reply_to", MAX_REPLY_TO, faults)
+    recipients = read_recipients(body, faults)
+    from_ = read_address(body, "from", faults)
+    reply_to = read_reply_to(body, faults)
     subject = _subject(body, faults)
     text, html = _body_part(body, "text", faults), _body_part(body, "html", faults)
     if not text and not html and not any(fault.field in {"text", "html"} for fault in faults):
@@ -86,75 +107,25 @@ def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> S
     tags = read_tags(body.get("tags"), faults)
     priority = _priority(body, faults)
     times, on_unknown = read_times(body, faults), read_on_unknown(body, faults)
+    attachments = read_attachments(body.get("attachments"), faults)
     if faults:
         raise invalid(faults)
     size = len(subject.encode()) + sum(len(part.encode()) for part in (text, html) if part)
     size += sum(len(name) + len(value.encode()) for name, value in headers.items())
-    if size > MAX_CONTENT_OCTETS:
-        raise Refused("payload_too_large", f"Content has at most {MAX_CONTENT_OCTETS} bytes; this one has {size}.")
-    several = isinstance(body.get("recipient", body.get("to")), list)
+    size += sum(octets_of(attachment) for attachment in attachments)
     return Submission(
-        recipients, several, from_, reply_to, subject, text, html, headers, metadata, tags, priority, size,
-        times, on_unknown,
+        tuple(recipient.address for recipient in recipients), tuple(recipient.role for recipient in recipients),
+        names_several(body), from_, reply_to, subject, text, html, headers, metadata, tags, priority, size,
+        times, on_unknown, attachments,
     )  # fmt: skip
 
 
 def check_batch_fits(submission: Submission, max_bytes: int) -> None:
     """All messages of a request go out as one batch of at most `max_bytes`, or none does. Raises Refused (413)."""
     # 2 kB: envelope, ids, record headers and the recipient itself.
-    if len(submission.recipients) * (len(submission.content_json()) + 2048) > max_bytes:
-        message = "All recipients of a request go out together; this content is too large for so many of them."
+    if len(submission.recipients) * (submission.record_octets() + 2048) > max_bytes:
+        message = "All recipients of a request go out together; headers and metadata are too large for so many."
         raise Refused("payload_too_large", message)
-
-
-def _recipients(body: Mapping[str, Any], faults: list[Fault]) -> tuple[Address, ...]:
-    field = "to" if body.get("recipient") is None and body.get("to") is not None else "recipient"
-    if field == "recipient" and body.get("to") is not None:
-        faults.append(Fault("to", "conflict", "`to` is another name of `recipient`: give one of them."))
-    value = body.get(field)
-    if value is None:
-        faults.append(Fault("recipient", "required", "Give a recipient."))
-        return ()
-    if value == []:
-        faults.append(Fault(field, "required", "The list of recipients is empty."))
-        return ()
-    found = _addresses(value, field, MAX_RECIPIENTS, faults)
-    seen: set[str] = set()
-    for index, address in enumerate(found):
-        if address.envelope.lower() in seen:
-            faults.append(Fault(f"{field}[{index}]", "duplicate", "This recipient stands in the list twice."))
-        seen.add(address.envelope.lower())
-    return found
-
-
-def _addresses(value: Any, field: str, limit: int, faults: list[Fault]) -> tuple[Address, ...]:
-    """`value` is an address or a list of at most `limit`; null is none."""
-    if value is None:
-        return ()
-    if isinstance(value, list):
-        if len(value) > limit:
-            faults.append(Fault(field, "too_many", f"There may be {limit} addresses."))
-            return ()
-        found = [_address(item, f"{field}[{index}]", faults) for index, item in enumerate(value)]
-    else:
-        found = [_address(value, field, faults)]
-    return tuple(address for address in found if address is not None)
-
-
-def _one_address(body: Mapping[str, Any], field: str, faults: list[Fault]) -> Address | None:
-    value = body.get(field)
-    return None if value is None else _address(value, field, faults)
-
-
-def _address(value: Any, field: str, faults: list[Fault]) -> Address | None:
-    if not isinstance(value, str):
-        faults.append(Fault(field, "invalid_type", "An address is a string: `a@b` or `Name <a@b>`."))
-        return None
-    try:
-        return parse_address(value)
-    except InvalidAddress as error:
-        faults.append(Fault(field, "invalid_address", str(error)))
-        return None
 
 
 def _subject(body: Mapping[str, Any], faults: list[Fault]) -> str:
@@ -178,7 +149,9 @@ def _body_part(body: Mapping[str, Any], field: str, faults: list[Fault]) -> str 
         return None
     if not isinstance(value, str):
         faults.append(Fault(field, "invalid_type", f"`{field}` is a string."))
-    elif FORBIDDEN_IN_BODIES.search(value):
+    elif any(
+        FORBIDDEN_IN_BODIES.search(value, at, at + _SCAN_CHARACTERS) for at in range(0, len(value), _SCAN_CHARACTERS)
+    ):
         message = "It holds NUL or another control character; only line breaks and tabs may stand in a body."
         faults.append(Fault(field, "forbidden_characters", message))
     else:
