@@ -23,15 +23,18 @@ from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableF
 from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.rate_limits import MemoryRateLimits
+from services.ingest.adapters.replies import LogCommands
 from services.ingest.adapters.submissions import LogSubmissions
 from services.ingest.adapters.suppressions import SuppressionEntities
 from services.ingest.api import errors
+from services.ingest.api.commands import commands_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.suppressions import suppressions_router
 from services.ingest.api.webhooks import webhooks_router
 from services.ingest.handlers import AcceptMessage, Admission
+from services.ingest.management.commands import ManageMessages
 from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.management.keys import ManageKeys
 from services.ingest.management.reads import ReadThrough
@@ -85,8 +88,9 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     tables = Tables(settings.kafka, log, clock, client_id=f"{name}-tables", crash=crash)
     idempotency = _idempotency(settings, log, clock, crash)
     analytics = HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock)
-    app, admission = _app(settings, clock, log, tables, idempotency, analytics)
-    kafka_side = Kafkaside([log, tables, idempotency], crash)
+    commands = _commands(settings, clock, log, crash)
+    app, admission = _app(settings, clock, log, tables, idempotency, commands, analytics)
+    kafka_side = Kafkaside([log, tables, idempotency, commands], crash)
     http = HttpServer(Edge(app, admission), settings.host, settings.port, crash)
     return Ingest([analytics, kafka_side, http], crash)
 
@@ -106,12 +110,20 @@ def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash)
     return LogIdempotency(log, tail, claims, clock)
 
 
+def _commands(settings: IngestSettings, clock: Clock, log: Log, crash: Crash) -> LogCommands:
+    """A tail of their own: a verdict, for which a client waits, never stands behind the claim log."""
+    name = f"ingest-{settings.instance}"
+    tail = Tail(settings.kafka, client_id=f"{name}-replies", crash=crash, clock=clock)
+    return LogCommands(log, tail, clock, instance=name)
+
+
 def _app(
     settings: IngestSettings,
     clock: Clock,
     log: Log,
     tables: Tables,
     idempotency: LogIdempotency,
+    commands: LogCommands,
     analytics: HttpAnalytics,
 ) -> tuple[ASGIApp, Admission]:
     keys = tables.table(TOPICS["api-keys"], ApiKey)
@@ -132,13 +144,15 @@ def _app(
 
     def missing() -> list[str]:
         lacks = [] if tables.fresh_within(_READY_LAG) else ["tables: not caught up with Kafka"]
-        return lacks if idempotency.ready() else [*lacks, "idempotency: not caught up with Kafka"]
+        lacks += [] if idempotency.ready() else ["idempotency: not caught up with Kafka"]
+        return lacks if commands.ready() else [*lacks, "replies: not in touch with Kafka"]
 
     app = create_app("Sendarix", missing)
     errors.install(app)
     gate = Gate(admission, clock)
     send = sending(gate, accept)
     app.include_router(messages_router(gate, send, reads))
+    app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
     app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))))
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock))))

@@ -20,6 +20,17 @@ append_seconds = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 append_failures = Counter("ingest_append_failures_total", "Submissions that could not be confirmed in time (503).")
+commands = Counter(
+    "ingest_commands_total",
+    "Commands (cancel, reschedule, release) by the router's verdict: done, refused, unknown_message, none (not in time).",
+    ["kind", "verdict"],
+)
+command_seconds = Histogram(
+    "ingest_command_seconds",
+    "From a command to the router's verdict, where there was one.",
+    buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 2.5),
+)
+unreadable_verdicts = Counter("ingest_unreadable_verdicts_total", "Verdicts that do not decode: passed over.")
 unreadable_claims = Counter(
     "ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over."
 )

@@ -6,8 +6,9 @@ from typing import Protocol, TypeVar
 
 from schemas.envelope import Payload
 from schemas.idempotency import Claim
-from schemas.inputs import Submit
+from schemas.inputs import Command, Submit
 from schemas.mail import Lane
+from schemas.replies import Verdict
 from schemas.tables import ApiKey, Project, Suppression
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller
@@ -74,6 +75,20 @@ class Submissions(Protocol):
 
     async def submit(self, project_id: str, submits: Sequence[Submit], place: Placed, *, within: float) -> None:
         """Append all of them or none; returns when they are in the log for good, before their `valid_until_ms`."""
+        ...
+
+
+class Commands(Protocol):
+    """Inputs of the router that a client waits for."""
+
+    reply_to: str  # where verdicts for this process go
+
+    def ready(self) -> bool:
+        """Whether a verdict would be seen here."""
+        ...
+
+    async def ask(self, project_id: str, command: Command, *, within: float) -> Verdict | None:
+        """Append the command, wait for its verdict; None where none came in time, which decides nothing."""
         ...
 
 

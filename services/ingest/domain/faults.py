@@ -34,6 +34,7 @@ CODES: dict[str, Meaning] = {
     "invalid_api_key": Meaning(401, "Check the key, or create a new one. Do not retry unchanged."),
     "insufficient_scope": Meaning(403, "Use a key that has the scope. Do not retry unchanged."),
     "not_found": Meaning(404, "Check the id. An id of another project is not found either."),
+    "conflict": Meaning(409, "Read the message: its state does not allow this. Do not retry unchanged."),
     "payload_too_large": Meaning(413, "Make the message smaller, or name fewer recipients. Do not retry unchanged."),
     "validation_error": Meaning(
         422, "Correct the fields named in `errors`; all of them are listed. Nothing was queued."

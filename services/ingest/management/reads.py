@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chassis.ids import MessageIds
 from services.ingest.domain.access import Caller
+from services.ingest.domain.commands import no_such_message
 from services.ingest.domain.faults import Refused
 from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.ports import Analytics, AnalyticsAway, Reply
@@ -28,7 +29,7 @@ class ReadThrough:
         ours = self.ids.verify(message_id, caller.project_id) is not None
         reply = await self._get(f"/v1/messages/{message_id}", query, caller, request_id) if ours else None
         if reply is None or reply.status == NOT_FOUND:
-            raise Refused("not_found", "There is no such message.")
+            raise no_such_message()
         return reply
 
     async def events(self, caller: Caller, query: str, request_id: str) -> Reply:
