@@ -1,0 +1,143 @@
+"""What each call asks of the server (R2, R6 to R9, R11, R13, R31, R55): method, path, query and body, as the API documents them."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sendarix import attachment
+from sendarix.exchange import Call, Listing, body_of
+from sendarix.resources import api_keys, events, messages, sandbox, suppressions, templates, webhooks
+
+EIGHT = datetime(2027, 1, 15, 8, tzinfo=UTC)
+MAIL: Any = {"recipient": "a@example.org", "from": "b@example.com", "scheduled_time": EIGHT}
+WELCOME: Any = {"name": "welcome", "subject": "Hello {{ name }}"}
+
+CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
+    (messages.send(MAIL), "POST", "/v1/messages", {**MAIL, "scheduled_time": "2027-01-15T08:00:00+00:00"}),
+    (
+        messages.send_batch([{"recipient": "a@example.org"}], strict=True),
+        "POST",
+        "/v1/messages/batch",
+        {"messages": [{"recipient": "a@example.org"}], "strict": True},
+    ),
+    (messages.get("msg_1"), "GET", "/v1/messages/msg_1", None),
+    (messages.get("../api-keys"), "GET", "/v1/messages/..%2Fapi-keys", None),
+    (messages.cancel("msg_1"), "DELETE", "/v1/messages/msg_1", None),
+    (
+        messages.reschedule("msg_1", EIGHT),
+        "PATCH",
+        "/v1/messages/msg_1",
+        {"scheduled_time": "2027-01-15T08:00:00+00:00"},
+    ),
+    (messages.release("msg_1"), "POST", "/v1/messages/msg_1/release", {}),
+    (messages.explain("msg_1"), "GET", "/v1/messages/msg_1/explain", None),
+    (events.page("c", types=["message.bounced"], limit=5), "GET", "/v1/events", None),
+    (templates.create(WELCOME), "POST", "/v1/templates", WELCOME),
+    (templates.listed(), "GET", "/v1/templates", None),
+    (templates.get("a/b"), "GET", "/v1/templates/a%2Fb", None),
+    (templates.update("welcome", {"subject": "Hi"}), "PUT", "/v1/templates/welcome", {"subject": "Hi"}),
+    (templates.publish("welcome"), "POST", "/v1/templates/welcome/publish", {}),
+    (
+        templates.render("welcome", {"name": "Ada"}),
+        "POST",
+        "/v1/templates/welcome/render",
+        {"template_data": {"name": "Ada"}},
+    ),
+    (templates.validate("welcome"), "POST", "/v1/templates/welcome/validate", {}),
+    (templates.delete("welcome"), "DELETE", "/v1/templates/welcome", None),
+    (
+        suppressions.add("a@example.org", tag="news"),
+        "POST",
+        "/v1/suppressions",
+        {"recipient": "a@example.org", "reason": "manual", "tag": "news"},
+    ),
+    (suppressions.listed(), "GET", "/v1/suppressions", None),
+    (suppressions.get("ü@example.org"), "GET", "/v1/suppressions/%C3%BC%40example.org", None),
+    (suppressions.remove("a@example.org"), "DELETE", "/v1/suppressions/a%40example.org", None),
+    (webhooks.create(url="https://a.example"), "POST", "/v1/webhooks", {"events": ["*"], "url": "https://a.example"}),
+    (webhooks.listed(), "GET", "/v1/webhooks", None),
+    (webhooks.get("whk_1"), "GET", "/v1/webhooks/whk_1", None),
+    (webhooks.update("whk_1", tags=["otp"]), "PATCH", "/v1/webhooks/whk_1", {"tags": ["otp"]}),
+    (webhooks.delete("whk_1"), "DELETE", "/v1/webhooks/whk_1", None),
+    (webhooks.rotate_secret("whk_1"), "POST", "/v1/webhooks/whk_1/rotate-secret", {}),
+    (webhooks.attempts("whk_1"), "GET", "/v1/webhooks/whk_1/attempts", None),
+    (
+        api_keys.create(name="ci", environment="test"),
+        "POST",
+        "/v1/api-keys",
+        {"name": "ci", "environment": "test"},
+    ),
+    (api_keys.listed(), "GET", "/v1/api-keys", None),
+    (api_keys.rotate("key_1"), "POST", "/v1/api-keys/key_1/rotate", {}),
+    (api_keys.revoke("key_1"), "DELETE", "/v1/api-keys/key_1", None),
+    (sandbox.listed(), "GET", "/v1/sandbox/messages", None),
+    (sandbox.get("msg_1"), "GET", "/v1/sandbox/messages/msg_1", None),
+]
+
+
+@pytest.mark.parametrize(("call", "method", "path", "body"), CALLS)
+def test_what_is_asked(call: Call[Any] | Listing[Any], method: str, path: str, body: Any) -> None:
+    request = call.request
+    said = None if request.body is None else json.loads(request.body)
+    assert (request.method, request.path, said) == (method, path, body)
+
+
+def test_what_would_be_there_twice_is_not_repeatable() -> None:
+    once = {(call.request.method, call.request.path) for call, *_ in CALLS if not call.request.repeatable}
+    assert once == {
+        ("POST", "/v1/templates"),
+        ("PUT", "/v1/templates/welcome"),
+        ("POST", "/v1/webhooks"),
+        ("POST", "/v1/webhooks/whk_1/rotate-secret"),
+        ("POST", "/v1/api-keys"),
+        ("POST", "/v1/api-keys/key_1/rotate"),
+    }
+
+
+def test_filters_are_written_as_the_api_reads_them() -> None:
+    listing = messages.listed(from_="b@example.com", metadata={"order": "1042"}, since=EIGHT, status="delivered")
+    assert dict(listing.request.query) == {
+        "from": "b@example.com",
+        "metadata[order]": "1042",
+        "since": "2027-01-15T08:00:00+00:00",
+        "status": "delivered",
+    }
+    assert dict(events.tail(types=["a", "b"]).request.query) == {"types": "a,b", "limit": "100"}
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_part_of_a_path_that_names_another_resource_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no id"):
+        messages.get(name)
+    with pytest.raises(ValueError, match="is no id"):
+        suppressions.remove(name)
+
+
+def test_a_time_without_its_offset_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no offset"):
+        messages.reschedule("msg_1", datetime(2027, 1, 15, 8))  # noqa: DTZ001 - the point
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
+def test_what_json_can_not_say_is_refused_here(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"JSON|surrogates"):
+        body_of({"metadata": value})
+
+
+def test_a_mails_own_key_is_the_calls() -> None:
+    """R3: the two would have to agree, so there is one."""
+    call = messages.send({"recipient": "a@example.org", "headers": {"x-idempotency-KEY": "theirs"}})
+    assert call.request.idempotency_key == "theirs"
+    assert messages.send(MAIL, idempotency_key="mine").request.idempotency_key == "mine"
+    assert messages.send(MAIL).request.idempotency_key is None
+
+
+def test_an_attachment_of_bytes() -> None:
+    assert attachment("logo.png", b"\x89PNG", content_id="logo") == {
+        "filename": "logo.png",
+        "content": "iVBORw==",
+        "content_type": "image/png",
+        "content_id": "logo",
+    }
+    assert attachment("x.unheard-of", b"") == {"filename": "x.unheard-of", "content": ""}
