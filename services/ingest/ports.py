@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from schemas.envelope import Payload
 from schemas.idempotency import Claim
-from schemas.inputs import Command, Submit
+from schemas.inputs import Command, Feedback, Submit
 from schemas.mail import Lane
 from schemas.replies import Verdict
 from schemas.tables import ApiKey, Project, Suppression
@@ -150,6 +150,12 @@ class SuppressionList(Entities[Suppression], Protocol):
         self, project_id: str, page: PageRequest, selection: Selection
     ) -> tuple[Sequence[Suppression], str | None]:
         """A page of what is selected. It may be short, or empty, and have a next one: a search takes its time in parts."""
+        ...
+
+
+class FeedbackInputs(Protocol):
+    async def report(self, project_id: str, feedback: Feedback) -> None:
+        """Append it for the router that owns the message; a repeat has the same id and counts once."""
         ...
 
 

@@ -48,6 +48,9 @@ def compose(delivery: Delivery) -> Mail:
         f"Message-ID: <{checked('Message-ID', delivery.message_id)}@{sender.rpartition('@')[2]}>\r\n",
         "MIME-Version: 1.0\r\n",
     ]
+    if content.list_unsubscribe is not None:
+        fields.append(free_text("List-Unsubscribe", f"<{content.list_unsubscribe}>", literal=False))
+        fields.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n")  # RFC 8058
     for name, value in content.headers.items():
         if name.lower() in _OWN_FIELDS or (name.lower() == "reply-to" and content.reply_to):
             raise UnsafeHeader(f"{name} would stand twice")

@@ -84,6 +84,14 @@ def test_text_and_html_come_back_as_they_were(text: str, html: str) -> None:
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
 
 
+def test_a_recipients_own_link_stands_in_both_fields_of_rfc_8058() -> None:
+    link = "https://mail.example/u/" + "A" * 400
+    mail = parsed(written(list_unsubscribe=link))
+    assert mail["List-Unsubscribe"] == f"<{link}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert parsed(written())["List-Unsubscribe"] is None
+
+
 @settings(deadline=None)
 @given(TEXTS)
 def test_one_body_alone_comes_back(text: str) -> None:
