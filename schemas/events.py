@@ -67,6 +67,12 @@ class MessageAccepted(MessageEvent):
     next_attempt_at: Timestamp | None
 
 
+class FeedbackDetail(Value):
+    kind: Literal["bounce", "complaint", "unsubscribe"]
+    received_at: Timestamp
+    provider: str | None = None
+
+
 class MessageOutcome(MessageEvent):
     """One attempt ended; what follows stands in `status` and `next_attempt_at`."""
 
@@ -74,6 +80,7 @@ class MessageOutcome(MessageEvent):
     category: Category
     reason: WaitReason | None
     next_attempt_at: Timestamp | None
+    feedback: FeedbackDetail | None = None  # what came back later, and made this of a message that had been delivered
 
 
 class MessageDelivered(MessageOutcome):
@@ -126,12 +133,6 @@ class MessageExpired(MessageEvent):
     TYPE: ClassVar[str] = "message.expired"
     reason: str
     by: str
-
-
-class FeedbackDetail(Value):
-    kind: Literal["bounce", "complaint", "unsubscribe"]
-    received_at: Timestamp
-    provider: str | None = None
 
 
 class MessageComplained(MessageEvent):

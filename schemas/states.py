@@ -58,8 +58,9 @@ class MessageState(Payload):
     closed_at_ms: int | None
     scheduled_ms: int | None = None
     deliver_before_ms: int | None = None
-    verdicts: list[JsonObject] = []  # of the last commands, as Verdict documents: a repeat gets the same one
-    feedback_ids: list[str] = []  # reports that have been counted
+    # Of the last commands, as Verdict documents: a repeat gets the same one.
+    verdicts: list[JsonObject] = Field(default_factory=list)
+    feedback_ids: list[str] = Field(default_factory=list)  # reports that have been counted
     input_offset: int  # the last input folded
     outbox: list[OutboxEntry]
     epoch: int  # the owner's
