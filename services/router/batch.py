@@ -14,16 +14,16 @@ from chassis.log import Outgoing, outgoing
 from chassis.partition_owner import Received, Step, Tenure
 from chassis.telemetry import logger
 from schemas.envelope import decode
-from schemas.inputs import Due, MessageInput, Recheck, Submit
+from schemas.inputs import Due, MessageInput, Recheck, Release, Submit
 from schemas.mail import Content, Lane
 from schemas.states import MessageState, OutboxEntry
 from schemas.topics import message_state
 from services.router.domain.admission import TIER, Standing, standing
-from services.router.domain.decision import NOTHING, Context, Decision, Given, Listed, Unreadable
+from services.router.domain.decision import NOTHING, Context, Decision, Given, Listed, Reply, Unreadable
 from services.router.domain.evolution import evolve
 from services.router.domain.ladder import Ladder, jitter_of
 from services.router.domain.message import decide
-from services.router.domain.records import UNKNOWN_PROJECT, entry_of, listed_address, state_record
+from services.router.domain.records import UNKNOWN_PROJECT, answer_of, entry_of, listed_address, state_record
 from services.router.metrics import DECISIONS, OVERDUE, REPLAYS
 from services.router.outbox import Emission, Outbox
 from services.router.ports import Suppressions
@@ -70,7 +70,7 @@ class Working:
 
 def needs_suppressions(inputs: Iterable[Received]) -> bool:
     """Whether any of them may start, or stop, a mail by the suppression list."""
-    return any(r.envelope is not None and isinstance(r.envelope.data, Submit | Due | Recheck) for r in inputs)
+    return any(r.envelope is not None and isinstance(r.envelope.data, Submit | Due | Recheck | Release) for r in inputs)
 
 
 class Batch:
@@ -117,7 +117,9 @@ class Batch:
         context = self._context(working, received, given, submitted)
         decision = decide(working.state, given, context)
         DECISIONS.labels(self._place.lane, _made(decision)).inc()
-        if decision is not NOTHING:
+        if decision.reply is not None and working.state is None:
+            self._answer(working, received, given, decision.reply)
+        elif decision is not NOTHING:
             self._fold(working, received, given, decision, context)
         elif isinstance(given, Due):
             self.idle_timers.append(given.message_id)
@@ -126,7 +128,6 @@ class Batch:
         outbox = Outbox(self._place.lane, self._place.partition, self._place.pool, self._tenure.valid_until_ms)
         made = Step(state=[self._state_record(working) for working in self._working.values() if working.folded])
         for working, emission in self._emissions:
-            assert working.state is not None
             made.outputs += outbox.records(emission, working.state)
         return made
 
@@ -141,7 +142,7 @@ class Batch:
         if isinstance(given, Due) and given.kind == "watchdog":
             OVERDUE.labels(self._place.lane).inc()
             _log.error("attempt_overdue", message_id=given.message_id, attempt=given.attempt, dispatch=given.dispatch)
-        if decision.events or decision.hand_out:
+        if decision.events or decision.hand_out or decision.reply:
             entry = entry_of(
                 sequence,
                 after,
@@ -152,6 +153,13 @@ class Batch:
             )
             working.entries.append(entry)
             self._emit(working, entry, received, given)
+
+    def _answer(self, working: Working, received: Received, given: Given, reply: Reply) -> None:
+        """Of a message that nobody knows: a crash brings the same answer again, without a record of it."""
+        assert received.envelope is not None
+        project_id, offset = received.envelope.project_id, received.record.offset
+        entry = answer_of(reply, project_id=project_id, offset=offset, now_ms=self._now_ms)
+        self._emit(working, entry, received, given)
 
     def _replay(self, working: Working, received: Received, given: Given) -> None:
         """Decided before a crash: emitted again as it was, for it may never have gone out."""
@@ -188,7 +196,7 @@ class Batch:
             case Submit() if received.envelope is not None:
                 address = listed_address(given.recipient, given.destination)
                 return self._suppressions.listed(received.envelope.project_id, address, given.tags)
-            case Due() | Recheck() if working.state is not None:
+            case Due() | Recheck() | Release() if working.state is not None:
                 address = listed_address(working.state.recipient, working.state.destination)
                 return self._suppressions.listed(working.project_id, address, working.state.tags)
             case _:
@@ -202,7 +210,7 @@ class Batch:
             case Due(kind="admission") if working.state is not None:
                 state = working.state
                 return self._overlay.called_has_room(state.message_id, state.destination, TIER[state.priority])
-            case Due() if working.state is not None:
+            case Due() | Release() if working.state is not None:
                 group = self._overlay.group(working.state.destination)
                 return group.takes_at_once(TIER[working.state.priority])
             case _:
@@ -261,4 +269,6 @@ def _made(decision: Decision) -> str:
         return decision.events[-1].status
     if decision.hand_out is not None:
         return "handed_out"
-    return "nothing" if decision.wait is None else decision.wait.reason
+    if decision.wait is not None:
+        return decision.wait.reason
+    return "nothing" if decision.reply is None else decision.reply.verdict.verdict

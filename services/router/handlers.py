@@ -14,7 +14,7 @@ from chassis.log import Incoming, Outgoing, outgoing, tombstone
 from chassis.partition_owner import Received, Step, Tenure
 from chassis.telemetry import logger
 from schemas.envelope import decode, seal, to_ms
-from schemas.inputs import Due
+from schemas.inputs import Due, Release
 from schemas.mail import TERMINAL, Content
 from schemas.states import POSITION_KEY, STATE_RECORDS, MessageState, Position
 from schemas.topics import TOPICS, message_inputs, message_state
@@ -28,6 +28,7 @@ from services.router.domain.records import (
     recheck_input,
     state_record,
 )
+from services.router.domain.timers import next_timer
 from services.router.metrics import BATCH, IN_FLIGHT, OLDEST_WAITING, WAITING
 from services.router.ports import BrokerTime, Row, Store, Submissions, Suppressions
 from services.router.queues import Queues
@@ -151,11 +152,11 @@ class RouterPartition:
         return step
 
     async def _submitted(self, batch: Batch, received: Received) -> Content | None:
-        """What a thin state's Submit says, where a timer may hand the message out again."""
-        due = received.envelope.data if received.envelope is not None else None
-        if not isinstance(due, Due):
+        """What a thin state's Submit says, where the watchdog or a release may hand the message out again."""
+        given = received.envelope.data if received.envelope is not None else None
+        if not isinstance(given, Release) and not (isinstance(given, Due) and given.kind == "watchdog"):
             return None
-        state = batch.working(due.message_id).state
+        state = batch.working(given.message_id).state
         if state is None or state.status in TERMINAL or state.content is not None or state.submit_offset is None:
             return None
         return await self._submissions.content(self._place.partition, state.submit_offset)
@@ -246,6 +247,16 @@ def _row(message_id: str, value: bytes) -> Row:
     """A state record as the local file indexes it. Ours alone write these, so a fault in one is a bug."""
     envelope = orjson.loads(value)
     data = envelope["data"]
+    closed = data["closed_at_ms"] is not None
+    timer = next_timer(
+        status=data["status"],
+        in_flight=data["in_flight"],
+        reason=data["reason"],
+        due_at_ms=data["due_at_ms"],
+        deliver_before_ms=data.get("deliver_before_ms"),  # older records have none
+        first_dispatched_at_ms=data["first_dispatched_at_ms"],
+        closed=closed,
+    )
     return Row(
         message_id=message_id,
         project_id=envelope["projectid"],
@@ -257,14 +268,15 @@ def _row(message_id: str, value: bytes) -> Row:
             in_flight=data["in_flight"],
             reason=data["reason"],
             due_at_ms=data["due_at_ms"],
-            closed=data["closed_at_ms"] is not None,
+            closed=closed,
         ),
         attempt=data["attempt"],
         dispatch=data["dispatch"],
         rank_ms=data["rank_ms"],
         submit_offset=-1 if data["submit_offset"] is None else data["submit_offset"],
         created_at_ms=data["created_at_ms"],
-        due_at_ms=data["due_at_ms"],
+        timer=None if timer is None else timer[0],
+        due_at_ms=None if timer is None else timer[1],
         closed_at_ms=data["closed_at_ms"],
         record=value,
     )

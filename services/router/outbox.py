@@ -15,6 +15,7 @@ from services.router.domain.records import complete_delivery, is_in_flight
 _MESSAGE_EVENTS = TOPICS["message-events"]
 _ACCOUNT_EVENTS = TOPICS["account-events"]
 _SUPPRESSIONS = TOPICS["suppressions"]
+_REPLIES = TOPICS["replies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class Outbox:
     pool: str
     valid_until_ms: int
 
-    def records(self, emission: Emission, state: MessageState) -> list[Outgoing]:
-        """What goes out for `emission`, given the state as it is after the whole batch."""
+    def records(self, emission: Emission, state: MessageState | None) -> list[Outgoing]:
+        """What goes out for `emission`, given the state as it is after the whole batch (None: nobody knows the message)."""
         entry, parent = emission.entry, emission.traceparent
         made = [
-            _record(_MESSAGE_EVENTS, event, state.message_id, parent, partition=self.partition)
+            _record(_MESSAGE_EVENTS, event, event["subject"], parent, partition=self.partition)
             for event in entry.events
         ]
-        if entry.delivery is not None and is_in_flight(entry.delivery, state):
+        if entry.delivery is not None and state is not None and is_in_flight(entry.delivery, state):
             content = state.content or emission.submitted
             assert content is not None, "a hand-out's content is in its state, or in the Submit that is being read"
             document = complete_delivery(entry.delivery, content, self.valid_until_ms)
@@ -63,6 +64,8 @@ class Outbox:
             made.append(_record(_SUPPRESSIONS, entry.suppression, key, parent))
         if entry.account_event is not None:
             made.append(_record(_ACCOUNT_EVENTS, entry.account_event, entry.account_event["projectid"], parent))
+        if entry.reply is not None:
+            made.append(_record(_REPLIES, entry.reply, entry.reply["subject"], parent))
         return made
 
 

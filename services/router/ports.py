@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from schemas.mail import Content
 from services.router.domain.admission import Standing
 from services.router.domain.decision import Listed
+from services.router.domain.timers import TimerKind
 
 # The broker's clock in ms (`chassis.log.Log.broker_now_ms`).
 BrokerTime = Callable[[], int]
-TimerKind = Literal["retry", "admission", "watchdog"]
 # Told (project id, address, suppression id) of each suppression that is added or changed.
 OnListed = Callable[[str, str, str], None]
 
@@ -28,7 +28,8 @@ class Row:
     rank_ms: int
     submit_offset: int
     created_at_ms: int
-    due_at_ms: int | None
+    timer: TimerKind | None
+    due_at_ms: int | None  # the timer's
     closed_at_ms: int | None
     record: bytes
 

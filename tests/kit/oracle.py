@@ -17,17 +17,24 @@ import orjson
 from schemas.mail import TERMINAL
 
 # Which status may follow which (architecture, section 2): what is not here is an illegal path.
+_STOPPED = frozenset({"suppressed", "cancelled", "expired", "held"})
+_OUTCOMES = frozenset({"delivered", "deferred", "bounced", "unknown"})
 FOLLOWS: Mapping[str | None, frozenset[str]] = {
     None: frozenset({"queued"}),
-    "queued": frozenset({"accepted", "suppressed", "held"}),
-    "accepted": frozenset({"delivered", "deferred", "bounced", "unknown", "suppressed", "held"}),
-    "deferred": frozenset({"delivered", "deferred", "bounced", "unknown", "suppressed", "held"}),
-    "unknown": frozenset({"delivered", "deferred", "bounced", "unknown", "suppressed", "held"}),
-    "held": frozenset({"delivered", "bounced", "suppressed"}),
-    "delivered": frozenset(),
+    "queued": _STOPPED | {"accepted", "scheduled"},
+    "scheduled": _STOPPED | {"accepted", "scheduled"},
+    "accepted": _OUTCOMES | _STOPPED,
+    "deferred": _OUTCOMES | _STOPPED,
+    "unknown": _OUTCOMES | _STOPPED,
+    "held": frozenset({"accepted", "delivered", "deferred", "bounced", "suppressed", "cancelled", "expired"}),
+    "delivered": frozenset({"bounced"}),
     "bounced": frozenset(),
     "suppressed": frozenset(),
+    "cancelled": frozenset(),
+    "expired": frozenset(),
 }
+# Events that tell something and change nothing: the status after them is the one before.
+_KEEP_STATUS = frozenset({"message.complained", "message.unsubscribed"})
 
 Event = Mapping[str, Any]
 Place = tuple[str, int]  # topic, partition
@@ -88,7 +95,7 @@ def _judge_message(message_id: str, evidence: Evidence) -> list[str]:
     before: str | None = None
     for event in path:
         status = event["data"]["status"]
-        if status not in FOLLOWS[before]:
+        if status not in (FOLLOWS[before] if event["type"] not in _KEEP_STATUS else {before}):
             faults.append(f"{message_id}: {status} after {before} (I5)")
         before = status
     if before not in TERMINAL:
@@ -97,6 +104,8 @@ def _judge_message(message_id: str, evidence: Evidence) -> list[str]:
     copies = evidence.copies[message_id]
     if before == "delivered" and copies < 1:
         faults.append(f"{message_id}: delivered, but nothing at the sink (I1)")
+    if before in {"cancelled", "expired"} and copies > unknowns:
+        faults.append(f"{message_id}: {before}, and {copies} copies with {unknowns} unknown events (I2)")
     if copies > 1 + unknowns:
         faults.append(f"{message_id}: {copies} copies with {unknowns} unknown events (I2)")
     return faults

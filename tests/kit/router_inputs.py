@@ -4,7 +4,18 @@ from typing import Any
 
 from chassis.ids import MessageIds
 from schemas.envelope import to_timestamp
-from schemas.inputs import AttemptFinished, AttemptPostponed, AttemptRefused, AttemptUnknown, Due, Submit
+from schemas.inputs import (
+    AttemptFinished,
+    AttemptPostponed,
+    AttemptRefused,
+    AttemptUnknown,
+    Cancel,
+    Due,
+    Feedback,
+    Release,
+    Reschedule,
+    Submit,
+)
 from schemas.mail import Attempt, Category, Content, Lane, Phase
 
 PROJECT = "prj_1"
@@ -93,3 +104,25 @@ def refused(of: str, attempt: int = 1, dispatch: int = 1) -> AttemptRefused:
 
 def due(of: str, kind: Any, attempt: int = 1, dispatch: int = 1) -> Due:
     return Due(message_id=of, kind=kind, attempt=attempt, dispatch=dispatch)
+
+
+def too_late(of: str, attempt: int = 1, dispatch: int = 1) -> AttemptRefused:
+    return AttemptRefused(message_id=of, attempt=attempt, dispatch=dispatch, cause="expired")
+
+
+def cancel(of: str, request: str = "req_1", to: str = "ingest-1") -> Cancel:
+    return Cancel(message_id=of, request_id=request, reply_to=to, by="key_1")
+
+
+def reschedule(of: str, scheduled_ms: int, request: str = "req_2", to: str = "ingest-1") -> Reschedule:
+    return Reschedule(message_id=of, request_id=request, reply_to=to, by="key_1", scheduled_ms=scheduled_ms)
+
+
+def release(of: str, request: str = "req_3", to: str = "ingest-1") -> Release:
+    return Release(message_id=of, request_id=request, reply_to=to, by="key_1")
+
+
+def feedback(of: str, kind: Any, name: str = "fbk_1") -> Feedback:
+    return Feedback(
+        message_id=of, feedback_id=name, kind=kind, received_at_ms=START_MS, provider="example.org", by="provider"
+    )

@@ -17,21 +17,25 @@ from services.router.ports import Census, Horizon, Row, Timer
 
 _log = logger("store")
 
-_VERSION = 2  # 2: the fence is kept
+_VERSION = 3  # 2: the fence is kept; 3: timers by kind, and what is scheduled stands in no queue
 # Half of `delete.retention.ms` (Kafka's default, 24 h): a file that lags by more may have missed tombstones.
 _OLDEST = timedelta(hours=12)
 _IDS_PER_QUERY = 500
+_RECIPIENTS_PER_QUERY = 5000
 _COMMIT_AFTER = 2000  # records: a restore is not one transaction of a gigabyte
 
+# `standing` holds all that a destination's queue is counted from, so that a million scheduled mails are not read for it.
 _SCHEMA = f"""
 CREATE TABLE message (
   message_id TEXT PRIMARY KEY, project_id TEXT NOT NULL, address TEXT NOT NULL, destination TEXT NOT NULL,
   tier INTEGER NOT NULL, in_flight INTEGER NOT NULL, queued INTEGER NOT NULL, waiting INTEGER NOT NULL,
   postponed_until_ms INTEGER, attempt INTEGER NOT NULL, dispatch INTEGER NOT NULL, rank_ms INTEGER NOT NULL,
-  submit_offset INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, due_at_ms INTEGER, closed_at_ms INTEGER,
+  submit_offset INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, timer TEXT, due_at_ms INTEGER, closed_at_ms INTEGER,
   record BLOB NOT NULL
 );
-CREATE INDEX open ON message (destination, waiting, created_at_ms) WHERE closed_at_ms IS NULL;
+CREATE INDEX oldest ON message (destination, created_at_ms) WHERE waiting = 1;
+CREATE INDEX standing ON message (destination, tier, in_flight, queued, waiting, postponed_until_ms)
+  WHERE (waiting = 1 OR in_flight = 1);
 CREATE INDEX queue ON message (destination, tier, rank_ms, submit_offset) WHERE queued = 1;
 CREATE INDEX next_due ON message (destination, due_at_ms) WHERE waiting = 1 AND due_at_ms IS NOT NULL;
 CREATE INDEX due ON message (due_at_ms) WHERE due_at_ms IS NOT NULL;
@@ -40,8 +44,11 @@ CREATE INDEX closed ON message (closed_at_ms) WHERE closed_at_ms IS NOT NULL;
 CREATE TABLE place (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
-_PUT = "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_TIMER = "SELECT message_id, project_id, in_flight, queued, attempt, dispatch FROM message "
+_PUT = "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_CENSUS = (
+    "SELECT destination, tier, sum(in_flight), sum(queued), sum(waiting), max(postponed_until_ms) FROM message"
+    " WHERE (waiting = 1 OR in_flight = 1) GROUP BY destination, tier"
+)
 _SET_PLACE = "INSERT OR REPLACE INTO place VALUES (?, ?)"
 
 
@@ -101,6 +108,7 @@ class SqliteStore:
             row.rank_ms,
             row.submit_offset,
             row.created_at_ms,
+            row.timer,
             row.due_at_ms,
             row.closed_at_ms,
             row.record,
@@ -147,11 +155,18 @@ class SqliteStore:
         return None
 
     def due(self, now_ms: int, limit: int) -> Sequence[Timer]:
-        return self._timers("WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?", now_ms, limit)
+        query = (
+            "SELECT message_id, project_id, timer, attempt, dispatch FROM message"
+            " WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?"
+        )
+        return [Timer(*row) for row in self._rows(query, now_ms, limit)]
 
     def queued(self, destination: str, tier: int, limit: int) -> Sequence[Timer]:
-        where = "WHERE queued = 1 AND destination = ? AND tier = ? ORDER BY rank_ms, submit_offset LIMIT ?"
-        return self._timers(where, destination, tier, limit)
+        query = (
+            "SELECT message_id, project_id, 'admission', attempt, dispatch FROM message"
+            " WHERE queued = 1 AND destination = ? AND tier = ? ORDER BY rank_ms, submit_offset LIMIT ?"
+        )
+        return [Timer(*row) for row in self._rows(query, destination, tier, limit)]
 
     def unsent_to(self, project_id: str, address: str) -> Sequence[str]:
         query = (
@@ -161,18 +176,21 @@ class SqliteStore:
         return [message_id for (message_id,) in self._rows(query, project_id, address)]
 
     def unsent_recipients(self) -> Iterable[tuple[str, str]]:
-        query = "SELECT DISTINCT project_id, address FROM message WHERE closed_at_ms IS NULL AND in_flight = 0"
-        return self._rows(query)
+        query = (
+            "SELECT DISTINCT project_id, address FROM message"
+            " WHERE closed_at_ms IS NULL AND in_flight = 0 AND (project_id, address) > (?, ?)"
+            " ORDER BY project_id, address LIMIT ?"
+        )
+        last = ("", "")
+        while page := list(self._rows(query, *last, _RECIPIENTS_PER_QUERY)):
+            yield from page
+            last = page[-1]
 
     def census(self) -> Iterable[Census]:
-        query = (
-            "SELECT destination, tier, sum(in_flight), sum(queued), sum(waiting), max(postponed_until_ms)"
-            " FROM message WHERE closed_at_ms IS NULL GROUP BY destination, tier"
-        )
-        return (Census(*row) for row in self._rows(query))
+        return (Census(*row) for row in self._rows(_CENSUS))
 
     def horizon(self, destination: str) -> Horizon:
-        oldest = "SELECT min(created_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND closed_at_ms IS NULL"
+        oldest = "SELECT min(created_at_ms) FROM message WHERE destination = ? AND waiting = 1"
         due = "SELECT min(due_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND due_at_ms IS NOT NULL"
         return Horizon(self._one(oldest, destination), self._one(due, destination))
 
@@ -191,12 +209,6 @@ class SqliteStore:
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables == 0:
             self._connection.executescript(_SCHEMA)
-
-    def _timers(self, where: str, *values: object) -> list[Timer]:
-        return [
-            Timer(message_id, project_id, _kind(in_flight, queued), attempt, dispatch)
-            for message_id, project_id, in_flight, queued, attempt, dispatch in self._rows(_TIMER + where, *values)
-        ]
 
     def _place(self, name: str) -> int | None:
         return self._one("SELECT max(value) FROM place WHERE name = ?", name)
@@ -246,9 +258,3 @@ def _remove(path: Path, cause: str) -> None:
     FILES_DROPPED.labels(cause).inc()
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _kind(in_flight: int, queued: int) -> Any:
-    if in_flight:
-        return "watchdog"
-    return "admission" if queued else "retry"

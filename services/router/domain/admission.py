@@ -39,7 +39,8 @@ def standing(  # one place says what a state means for the queues, whoever holds
     due_at_ms: int | None,
     closed: bool,
 ) -> Standing:
-    waiting = not closed and not in_flight and status != "held"
+    # What waits for a person, or for the time that its client chose, stands in no queue.
+    waiting = not closed and not in_flight and status not in {"held", "scheduled"}
     return Standing(
         destination,
         TIER[priority],

@@ -6,17 +6,22 @@ Values only: this module must never hold a rule.
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.events import MessageEvent
+from schemas.events import MessageEvent, SuppressionOrigin
 from schemas.inputs import (
     AttemptFinished,
     AttemptPostponed,
     AttemptRefused,
     AttemptUnknown,
+    Cancel,
     Due,
+    Feedback,
     Recheck,
+    Release,
+    Reschedule,
     Submit,
 )
 from schemas.mail import Content, WaitReason
+from schemas.replies import Verdict
 from services.router.domain.ladder import Ladder
 
 
@@ -29,7 +34,7 @@ class Unreadable:
 
 
 OpenInput = AttemptFinished | AttemptUnknown | AttemptPostponed | AttemptRefused | Due | Recheck
-Given = Submit | OpenInput | Unreadable
+Given = Submit | OpenInput | Unreadable | Cancel | Reschedule | Release | Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class HandOut:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Keep it here. `rank_ms` None keeps its place in the queue, `due_at_ms` None waits for admission."""
+    """Keep it here. `rank_ms` None keeps its place in the queue, `due_at_ms` None waits for a turn, or for a person."""
 
     attempt: int
     dispatch: int
@@ -78,15 +83,25 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """A verdict, for the ingest instance that waits for it."""
+
+    to: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What one input makes of a message; `NOTHING` where it changes nothing."""
 
     events: tuple[MessageEvent, ...] = ()
     hand_out: HandOut | None = None
     wait: Wait | None = None
-    suppress: bool = False  # the recipient is proven not to exist
+    suppress: SuppressionOrigin | None = None  # put the recipient on the list, for this cause
     unknown_attempt: int | None = None  # nobody can know what became of it
     known_attempt: int | None = None  # a late outcome settled what was unknown
+    reply: Reply | None = None  # to a command
+    feedback_id: str | None = None  # of the report that this counts
 
 
 NOTHING: Final = Decision()

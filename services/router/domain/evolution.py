@@ -7,11 +7,15 @@ Pure. A state's `attempt` and `dispatch` name the hand-out that is in flight, or
 from typing import Any
 
 from chassis.ids import parse_message_id
+from schemas.events import MessageComplained, MessageUnsubscribed
 from schemas.inputs import Submit
 from schemas.mail import TERMINAL
-from schemas.states import MessageState
+from schemas.states import JsonObject, MessageState
 from services.router.domain.decision import Context, Decision, Given, HandOut, Wait
 from services.router.domain.transitions import follow
+
+# Verdicts that are remembered: a client repeats its last request, and not one of long ago.
+_VERDICTS = 8
 
 
 def evolve(state: MessageState | None, given: Given, decision: Decision, context: Context) -> MessageState:
@@ -19,17 +23,19 @@ def evolve(state: MessageState | None, given: Given, decision: Decision, context
     before = state if state is not None else _born(given, context)
     status = None if state is None else state.status
     for event in decision.events:
-        status = follow(status, event.status)
+        if not isinstance(event, MessageComplained | MessageUnsubscribed):  # these keep it
+            status = follow(status, event.status)
     changes: dict[str, Any] = {
         "status": status,
         "sequence": before.sequence + len(decision.events),
         "input_offset": context.offset,
         "unknown_attempts": _unknown_attempts(before, decision),
+        "verdicts": _verdicts(before, decision),
     }
+    if decision.feedback_id is not None:
+        changes["feedback_ids"] = [*before.feedback_ids, decision.feedback_id]
     if status in TERMINAL:
-        changes |= _closed(context)
-    elif status == "held":
-        changes |= _parked(before)
+        changes |= _closed(before, context)
     elif decision.hand_out is not None:
         changes |= _handed_out(before, decision.hand_out, context)
     elif decision.wait is not None:
@@ -53,6 +59,8 @@ def _born(given: Given, context: Context) -> MessageState:
                 "from_": given.content.from_,
                 "created_at_ms": given.created_at_ms,
                 "submit_offset": context.offset,
+                "scheduled_ms": given.scheduled_ms,
+                "deliver_before_ms": given.deliver_before_ms,
             }
         case _:
             known = _as_the_id_says(given.message_id)
@@ -100,7 +108,16 @@ def _unknown_attempts(before: MessageState, decision: Decision) -> list[int]:
     return kept if decision.unknown_attempt is None else [*kept, decision.unknown_attempt]
 
 
-def _closed(context: Context) -> dict[str, Any]:
+def _verdicts(before: MessageState, decision: Decision) -> list[JsonObject]:
+    if decision.reply is None:
+        return before.verdicts
+    told = decision.reply.verdict
+    others = [known for known in before.verdicts if known["request_id"] != told.request_id]
+    return [*others, told.model_dump(mode="json")][-_VERDICTS:]
+
+
+def _closed(before: MessageState, context: Context) -> dict[str, Any]:
+    """Once: what comes back later about a closed message does not keep it for longer."""
     return {
         "content": None,
         "in_flight": False,
@@ -108,17 +125,7 @@ def _closed(context: Context) -> dict[str, Any]:
         "due_at_ms": None,
         "reason": None,
         "unknown_attempts": [],
-        "closed_at_ms": context.now_ms,
-    }
-
-
-def _parked(before: MessageState) -> dict[str, Any]:
-    """Held: a hand-out that is out there may still report, by a dispatch below the next one."""
-    return {
-        "in_flight": False,
-        "dispatch": before.dispatch + before.in_flight,
-        "due_at_ms": None,
-        "reason": "internal_error",
+        "closed_at_ms": before.closed_at_ms or context.now_ms,
     }
 
 
@@ -145,4 +152,5 @@ def _waiting(before: MessageState, wait: Wait) -> dict[str, Any]:
         "reason": wait.reason,
         "rank_ms": before.rank_ms if wait.rank_ms is None else wait.rank_ms,
         "content": wait.content or before.content,
+        "scheduled_ms": wait.due_at_ms if wait.reason == "scheduled" else before.scheduled_ms,
     }

@@ -3,17 +3,16 @@
 Pure: time, table look-ups, chance and the admission verdict come in through `Context`. It must never read anything else.
 """
 
-from typing import Any, assert_never
+from typing import assert_never
 
+from chassis.ids import event_id
 from schemas.envelope import to_timestamp
 from schemas.events import (
-    MessageAccepted,
-    MessageBounced,
     MessageDeferred,
     MessageDelivered,
     MessageHeld,
     MessageQueued,
-    MessageSuppressed,
+    MessageScheduled,
     MessageUnknown,
 )
 from schemas.inputs import (
@@ -22,12 +21,17 @@ from schemas.inputs import (
     AttemptPostponed,
     AttemptRefused,
     AttemptUnknown,
+    Cancel,
     Due,
+    Feedback,
     Recheck,
+    Release,
+    Reschedule,
     Submit,
 )
-from schemas.mail import TERMINAL, Attempt, Category, Content, WaitReason
+from schemas.mail import TERMINAL
 from schemas.states import MessageState
+from services.router.domain.commands import obey
 from services.router.domain.decision import (
     NOTHING,
     Context,
@@ -39,9 +43,23 @@ from services.router.domain.decision import (
     Unreadable,
     Wait,
 )
+from services.router.domain.feedback import hear
+from services.router.domain.telling import (
+    about,
+    accepted,
+    bounced,
+    expired,
+    held,
+    next_attempt,
+    next_time,
+    outcome,
+    suppressed,
+    too_late,
+)
+from services.router.domain.timers import fire
 
-# A timer that fired earlier than this before its time was fired by a wrong clock: it fires again.
-_EARLY_MS = 1_000
+# A time that is this close is as good as now: nothing is gained by waiting for it.
+_AT_ONCE_MS = 1_000
 
 
 def decide(state: MessageState | None, given: Given, context: Context) -> Decision:
@@ -51,6 +69,10 @@ def decide(state: MessageState | None, given: Given, context: Context) -> Decisi
             return _submit(given, context) if state is None else NOTHING
         case Unreadable():
             return _unreadable(state, given)
+        case Cancel() | Reschedule() | Release():
+            return obey(state, given, context)
+        case Feedback():
+            return NOTHING if state is None else hear(state, given, context)
         case _:
             if state is None or state.status in TERMINAL:
                 return NOTHING
@@ -72,9 +94,10 @@ def _decide_open(state: MessageState, given: OpenInput, context: Context) -> Dec
         case AttemptRefused():
             decision = _refused(state, given)
         case Due():
-            decision = _due(state, given, context)
+            decision = fire(state, given, context)
         case Recheck():
-            decision = NOTHING if state.in_flight or context.listed is None else _suppressed(state, context.listed)
+            stop = None if state.in_flight else context.listed
+            decision = NOTHING if stop is None else Decision((suppressed(state, stop),))
         case _:
             assert_never(given)
     return decision
@@ -83,8 +106,22 @@ def _decide_open(state: MessageState, given: OpenInput, context: Context) -> Dec
 def _submit(submit: Submit, context: Context) -> Decision:
     if context.landed_ms > submit.valid_until_ms:
         return NOTHING
-    queued = MessageQueued(
-        **_of(submit, "queued"),
+    queued = _queued(submit)
+    if context.listed is not None:
+        return Decision((queued, suppressed(submit, context.listed)))
+    if too_late(submit, context.now_ms):
+        return Decision((queued, expired(submit)))
+    if submit.scheduled_ms is not None and submit.scheduled_ms > context.landed_ms + _AT_ONCE_MS:
+        return _scheduled(queued, submit, submit.scheduled_ms)
+    if context.room:
+        return Decision((queued, accepted(submit, context)), hand_out=HandOut(1, 1))
+    waits = Wait(1, 1, "admission", due_at_ms=None, rank_ms=None, content=submit.content)
+    return Decision((queued, accepted(submit, context)), wait=waits)
+
+
+def _queued(submit: Submit) -> MessageQueued:
+    return MessageQueued(
+        **about(submit, "queued"),
         from_=submit.content.from_,
         subject=submit.content.subject,
         priority=submit.priority,
@@ -93,26 +130,23 @@ def _submit(submit: Submit, context: Context) -> Decision:
         size=submit.size,
         submission_id=submit.submission_id,
         created_at=to_timestamp(submit.created_at_ms),
+        scheduled_time=None if submit.scheduled_ms is None else to_timestamp(submit.scheduled_ms),
+        deliver_before=None if submit.deliver_before_ms is None else to_timestamp(submit.deliver_before_ms),
+        template=submit.template,
+        template_version=submit.template_version,
     )
-    if context.listed is not None:
-        stopped = MessageSuppressed(
-            **_of(submit, "suppressed"),
-            reason=context.listed.reason,
-            source_event_id=context.listed.source_event_id,
-            by="router",
-        )
-        return Decision((queued, stopped))
-    accepted = MessageAccepted(
-        **_of(submit, "accepted"),
-        path=context.path,
-        suppression_checked_at=to_timestamp(context.checked_at_ms),
-        reason=None if context.room else "admission",
-        next_attempt_at=None,
+
+
+def _scheduled(queued: MessageQueued, submit: Submit, time_ms: int) -> Decision:
+    """Its rank is its time: when that has come, it goes behind who has waited since before."""
+    event = MessageScheduled(
+        **about(submit, "scheduled"),
+        scheduled_time=to_timestamp(time_ms),
+        reason="scheduled",
+        next_attempt_at=to_timestamp(next_time(submit, time_ms)),
     )
-    if context.room:
-        return Decision((queued, accepted), hand_out=HandOut(1, 1))
-    waits = Wait(1, 1, "admission", due_at_ms=None, rank_ms=None, content=submit.content)
-    return Decision((queued, accepted), wait=waits)
+    wait = Wait(1, 1, "scheduled", due_at_ms=time_ms, rank_ms=time_ms, content=submit.content)
+    return Decision((queued, event), wait=wait)
 
 
 def _finished(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
@@ -121,36 +155,47 @@ def _finished(state: MessageState, finished: AttemptFinished, context: Context) 
         return NOTHING
     match finished.outcome:
         case "delivered":
-            event = MessageDelivered(
-                **_of(state, "delivered"), **_outcome(finished.detail, finished.category, reason=None, next_ms=None)
-            )
+            event = MessageDelivered(**about(state, "delivered"), **outcome(finished.detail, finished.category))
             return Decision((event,))
         case "permanent":
             # The next attempt is under way already: what it brings is the truth.
             if late and state.in_flight:
                 return NOTHING
-            return _bounced(state, finished.detail, finished.category)
+            return bounced(state, finished.detail, finished.category)
         case "temporary":
-            return _temporary(state, finished, context, late=late)
+            return _late_temporary(state, finished, context) if late else _temporary(state, finished, context)
         case _:
             assert_never(finished.outcome)
 
 
-def _temporary(state: MessageState, finished: AttemptFinished, context: Context, *, late: bool) -> Decision:
+def _temporary(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
     if state.status == "held":
         return NOTHING
-    if late:
-        # Only the word `unknown` was wrong: it stays where it waits.
-        if state.in_flight or state.status != "unknown" or finished.attempt != state.attempt - 1:
-            return NOTHING
-        corrected = _outcome(finished.detail, finished.category, reason=state.reason, next_ms=state.due_at_ms)
-        return Decision((MessageDeferred(**_of(state, "deferred"), **corrected),), known_attempt=finished.attempt)
     due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
     if due is None:
-        return _bounced(state, finished.detail, finished.category)
-    outcome = _outcome(finished.detail, finished.category, reason="retry_ladder", next_ms=due)
-    deferred = MessageDeferred(**_of(state, "deferred"), **outcome)
-    return Decision((deferred,), wait=_next_attempt(state, due, finished.content))
+        return bounced(state, finished.detail, finished.category)
+    told = outcome(finished.detail, finished.category, reason="retry_ladder", next_ms=next_time(state, due))
+    return Decision(
+        (MessageDeferred(**about(state, "deferred"), **told),), wait=next_attempt(state, due, finished.content)
+    )
+
+
+def _late_temporary(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
+    """What was called unknown was not sent. Where it waits for its time it stays; where it was held for this, it goes on."""
+    if state.in_flight or finished.attempt != state.attempt - 1:
+        return NOTHING
+    wait = None
+    if state.reason == "held_unknown":
+        due = context.ladder.due_after(finished.attempt, context.now_ms, context.jitter)
+        assert due is not None, "it is held before its last attempt only"
+        wait = Wait(state.attempt, state.dispatch, "retry_ladder", due_at_ms=due, rank_ms=due, content=None)
+    elif state.status != "unknown" or state.due_at_ms is None:
+        return NOTHING
+    else:
+        due = state.due_at_ms
+    told = outcome(finished.detail, finished.category, reason="retry_ladder", next_ms=next_time(state, due))
+    event = MessageDeferred(**about(state, "deferred"), **told)
+    return Decision((event,), wait=wait, known_attempt=finished.attempt)
 
 
 def _unknown(state: MessageState, unknown: AttemptUnknown, context: Context) -> Decision:
@@ -158,12 +203,25 @@ def _unknown(state: MessageState, unknown: AttemptUnknown, context: Context) -> 
         return NOTHING
     due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
     if due is None:
-        return _bounced(state, unknown.detail, "unknown")
-    event = MessageUnknown(
-        **_of(state, "unknown"), **_outcome(unknown.detail, "unknown", reason="retry_ladder", next_ms=due)
+        return bounced(state, unknown.detail, "unknown")
+    if state.on_unknown == "hold":
+        return _held_unknown(state, unknown)
+    told = outcome(unknown.detail, "unknown", reason="retry_ladder", next_ms=next_time(state, due))
+    wait = next_attempt(state, due, unknown.content)
+    return Decision((MessageUnknown(**about(state, "unknown"), **told),), wait=wait, unknown_attempt=state.attempt)
+
+
+def _held_unknown(state: MessageState, unknown: AttemptUnknown) -> Decision:
+    """A person decides whether it may go twice."""
+    said = MessageUnknown(**about(state, "unknown"), **outcome(unknown.detail, "unknown", reason="held_unknown"))
+    event = MessageHeld(
+        **about(state, "held"),
+        reason="held_unknown",
+        source_event_id=event_id(state.message_id, state.sequence + 1),
+        by="router",
     )
-    wait = _next_attempt(state, due, unknown.content)
-    return Decision((event,), wait=wait, unknown_attempt=state.attempt)
+    wait = Wait(state.attempt + 1, 1, "held_unknown", due_at_ms=None, rank_ms=None, content=unknown.content)
+    return Decision((said, event), wait=wait, unknown_attempt=state.attempt)
 
 
 def _postponed(state: MessageState, postponed: AttemptPostponed, context: Context) -> Decision:
@@ -180,112 +238,37 @@ def _postponed(state: MessageState, postponed: AttemptPostponed, context: Contex
 def _refused(state: MessageState, refused: AttemptRefused) -> Decision:
     if not _is_in_flight(state, refused):
         return NOTHING
-    return _suppressed(state, Listed(refused.suppression_reason or "manual", refused.source_event_id))
-
-
-def _due(state: MessageState, due: Due, context: Context) -> Decision:
-    if (due.attempt, due.dispatch) != (state.attempt, state.dispatch) or not _timer_fits(state, due, context):
-        return NOTHING
-    if due.kind == "watchdog":
-        return _hand_out(state, HandOut(state.attempt, state.dispatch + 1), context)
-    if context.listed is not None:
-        return _suppressed(state, context.listed)
-    if context.room:
-        return _hand_out(state, HandOut(state.attempt, state.dispatch), context)
-    if due.kind == "admission":
-        return NOTHING
-    return Decision(wait=Wait(state.attempt, state.dispatch, "admission", due_at_ms=None, rank_ms=None, content=None))
-
-
-def _hand_out(state: MessageState, hand_out: HandOut, context: Context) -> Decision:
-    if state.content is None and context.submitted is None:
-        return _held(state, source=None)  # its content is past the log's retention
-    return Decision(hand_out=hand_out)
-
-
-def _timer_fits(state: MessageState, due: Due, context: Context) -> bool:
-    """Whether this timer is the one the message waits for, and its time has come by the broker's clock."""
-    match due.kind:
-        case "admission":
-            return state.reason == "admission"
-        case "retry":
-            fits = state.reason in {"retry_ladder", "postponed"}
-        case "watchdog":
-            fits = state.in_flight
-        case "schedule" | "expiry":
-            return False
-        case _:
-            assert_never(due.kind)
-    return fits and state.due_at_ms is not None and context.landed_ms + _EARLY_MS >= state.due_at_ms
+    if refused.cause == "expired":
+        return Decision((expired(state),))
+    listed = Listed(refused.suppression_reason or "manual", refused.source_event_id)
+    return Decision((suppressed(state, listed),))
 
 
 def _unreadable(state: MessageState | None, poison: Unreadable) -> Decision:
     if state is not None:
-        held = state.status == "held" or state.status in TERMINAL
-        return NOTHING if held else _held(state, source=poison.dead_letter)
-    nobody = {"recipient": "", "status": "held", "tags": [], "metadata": {}, "environment": "live"}
+        stands = state.status == "held" or state.status in TERMINAL
+        return NOTHING if stands else held(state, source=poison.dead_letter)
     event = MessageHeld(
         message_id=poison.message_id,
-        **nobody,
+        recipient="",
+        status="held",
+        tags=[],
+        metadata={},
+        environment="live",
         reason="internal_error",
         source_event_id=poison.dead_letter,
         by="router",
     )
-    return Decision((event,))
+    return Decision((event,), wait=Wait(1, 1, "internal_error", due_at_ms=None, rank_ms=None, content=None))
 
 
-def _handed_out_before(state: MessageState, about: AttemptInput) -> bool:
+def _handed_out_before(state: MessageState, about_it: AttemptInput) -> bool:
     """Whether the outcome is of the present attempt: of the hand-out in flight, or of an earlier one.
 
     The journal lets one hand-out of an attempt run only, so whichever reports is the truth about the attempt.
     """
-    return about.attempt == state.attempt and about.dispatch < state.dispatch + state.in_flight
+    return about_it.attempt == state.attempt and about_it.dispatch < state.dispatch + state.in_flight
 
 
-def _is_in_flight(state: MessageState, about: AttemptInput) -> bool:
-    return state.in_flight and (about.attempt, about.dispatch) == (state.attempt, state.dispatch)
-
-
-# what a decision is made of
-
-
-def _next_attempt(state: MessageState, due_ms: int, content: Content | None) -> Wait:
-    return Wait(state.attempt + 1, 1, "retry_ladder", due_at_ms=due_ms, rank_ms=due_ms, content=content)
-
-
-def _bounced(state: MessageState, detail: Attempt, category: Category) -> Decision:
-    event = MessageBounced(**_of(state, "bounced"), **_outcome(detail, category, reason=None, next_ms=None))
-    return Decision((event,), suppress=category == "invalid_recipient")
-
-
-def _suppressed(state: MessageState, listed: Listed) -> Decision:
-    event = MessageSuppressed(
-        **_of(state, "suppressed"), reason=listed.reason, source_event_id=listed.source_event_id, by="router"
-    )
-    return Decision((event,))
-
-
-def _held(state: MessageState, source: str | None) -> Decision:
-    event = MessageHeld(**_of(state, "held"), reason="internal_error", source_event_id=source, by="router")
-    return Decision((event,))
-
-
-def _of(known: MessageState | Submit, status: str) -> dict[str, Any]:
-    """What every event says of its message."""
-    return {
-        "message_id": known.message_id,
-        "recipient": known.recipient,
-        "status": status,
-        "tags": known.tags,
-        "metadata": known.metadata,
-        "environment": known.environment,
-    }
-
-
-def _outcome(detail: Attempt, category: Category, *, reason: WaitReason | None, next_ms: int | None) -> dict[str, Any]:
-    return {
-        "attempt": detail,
-        "category": category,
-        "reason": reason,
-        "next_attempt_at": None if next_ms is None else to_timestamp(next_ms),
-    }
+def _is_in_flight(state: MessageState, about_it: AttemptInput) -> bool:
+    return state.in_flight and (about_it.attempt, about_it.dispatch) == (state.attempt, state.dispatch)

@@ -1,4 +1,4 @@
-"""What a decision looks like as records: the outbox entry with its events, hand-out and suppression.
+"""What a decision looks like as records: the outbox entry with its events, hand-out, suppression and verdict.
 
 Pure, and every id is a function of what it names: made again, it is the same record.
 """
@@ -8,12 +8,12 @@ from typing import Any
 from chassis.ids import derived_id, event_id
 from schemas.deliveries import Delivery
 from schemas.envelope import Envelope, Payload, seal, to_timestamp
-from schemas.events import SuppressionAdded
+from schemas.events import SuppressionAdded, SuppressionOrigin, SuppressionReason
 from schemas.inputs import Due, Recheck
 from schemas.mail import Content
 from schemas.states import JsonObject, MessageState, OutboxEntry, Position
 from schemas.tables import Suppression, suppression_key
-from services.router.domain.decision import Decision, HandOut
+from services.router.domain.decision import Decision, HandOut, Reply
 
 SOURCE = "router"
 _LEFT_OUT = Content(from_="", to=[], subject="")  # of an outbox entry's delivery: see schemas.states.OutboxEntry
@@ -44,10 +44,22 @@ def entry_of(
         for sequence, event in enumerate(decision.events, before + 1)
     ]
     delivery = None if decision.hand_out is None else _delivery(after, decision.hand_out, project_id, now_ms)
-    if not decision.suppress:
-        return OutboxEntry(input_offset=offset, events=events, delivery=delivery)
-    listed, told = _suppression(after, project_id, now_ms)
-    return OutboxEntry(input_offset=offset, events=events, delivery=delivery, suppression=listed, account_event=told)
+    listed, told = None, None
+    if decision.suppress is not None:
+        listed, told = _suppression(after, decision.suppress, project_id, now_ms)
+    return OutboxEntry(
+        input_offset=offset,
+        events=events,
+        delivery=delivery,
+        suppression=listed,
+        account_event=told,
+        reply=None if decision.reply is None else _verdict(decision.reply, project_id, now_ms),
+    )
+
+
+def answer_of(reply: Reply, *, project_id: str, offset: int, now_ms: int) -> OutboxEntry:
+    """The entry of a verdict on a message that nobody knows: there is no state to keep it in, and no need to."""
+    return OutboxEntry(input_offset=offset, reply=_verdict(reply, project_id, now_ms))
 
 
 def due_input(message_id: str, project_id: str, due: Due, now_ms: int) -> Envelope[Due]:
@@ -98,6 +110,7 @@ def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: i
         dispatch=hand_out.dispatch,
         created_at_ms=state.created_at_ms,
         first_dispatched_at_ms=state.first_dispatched_at_ms,
+        deliver_before_ms=state.deliver_before_ms,
     )
     document = _document(
         seal(
@@ -113,23 +126,40 @@ def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: i
     return document
 
 
-def _suppression(state: MessageState, project_id: str, now_ms: int) -> tuple[JsonObject, JsonObject]:
-    """The list's entry and the account's event, caused by the bounce that is the last event."""
+def _verdict(reply: Reply, project_id: str, now_ms: int) -> JsonObject:
+    told = reply.verdict
+    return _document(
+        seal(
+            told,
+            record_id=derived_id("rec", told.message_id, told.request_id, reply.to),
+            source=SOURCE,
+            subject=reply.to,
+            time_ms=now_ms,
+            project_id=project_id,
+        )
+    )
+
+
+def _suppression(
+    state: MessageState, origin: SuppressionOrigin, project_id: str, now_ms: int
+) -> tuple[JsonObject, JsonObject]:
+    """The list's entry and the account's event, caused by what the last event tells."""
     address = listed_address(state.recipient, state.destination)
-    key = suppression_key(project_id, address, "bounce")
+    key = suppression_key(project_id, address, origin)
+    reason: SuppressionReason = "complaint" if origin == "complaint" else "hard_bounce"
     cause = event_id(state.message_id, state.sequence)
     entry = Suppression(
         id=derived_id("sup", key),
         project_id=project_id,
         scope="*",
         recipient=address,
-        reason="hard_bounce",
-        origin="bounce",
+        reason=reason,
+        origin=origin,
         source_event_id=cause,
         created_at=to_timestamp(now_ms),
     )
     told = SuppressionAdded(
-        id=entry.id, recipient=address, reason="hard_bounce", origin="bounce", source_event_id=cause, by=SOURCE
+        id=entry.id, recipient=address, reason=reason, origin=origin, source_event_id=cause, by=SOURCE
     )
     about: dict[str, Any] = {"source": SOURCE, "subject": entry.id, "time_ms": now_ms, "project_id": project_id}
     return (

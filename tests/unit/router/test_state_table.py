@@ -45,18 +45,24 @@ def after(*given: Given, at: Context = CONTEXT) -> MessageState:
     return state
 
 
+HOUR = 3_600_000
 IN_FLIGHT = after(make.submit(ID))
 QUEUED_FOR_ADMISSION = after(make.submit(ID), at=replace(CONTEXT, room=False))
 POSTPONED = after(make.submit(ID), make.postponed(ID, until_ms=NOW))
 DEFERRED = after(make.submit(ID), make.temporary(ID))
 UNKNOWN = after(make.submit(ID), make.unknown(ID))
 RESENT = after(make.submit(ID), make.unknown(ID), make.due(ID, "retry", 2))
-HELD = after(make.submit(ID), Unreadable(ID, "dlq/0/1"))
+PARKED = after(make.submit(ID), Unreadable(ID, "dlq/0/1"))
+HELD = after(make.submit(ID), make.temporary(ID), Unreadable(ID, "dlq/0/1"))
+HELD_UNKNOWN = after(make.submit(ID, on_unknown="hold"), make.unknown(ID))
 LAST = after(make.submit(ID)).model_copy(update={"attempt": 6})
+SCHEDULED = after(make.submit(ID, scheduled_ms=NOW + HOUR))
 CLOSED = {
     "delivered": after(make.submit(ID), make.delivered(ID)),
     "bounced": after(make.submit(ID), make.permanent(ID)),
     "suppressed": after(make.submit(ID), make.refused(ID)),
+    "cancelled": after(make.submit(ID, scheduled_ms=NOW + HOUR), make.cancel(ID, "req_0")),
+    "expired": after(make.submit(ID), make.too_late(ID)),
 }
 
 INPUTS: dict[str, Given] = {
@@ -67,71 +73,183 @@ INPUTS: dict[str, Given] = {
     "unknown": make.unknown(ID),
     "postponed": make.postponed(ID, until_ms=NOW + 60_000),
     "refused": make.refused(ID),
+    "too late": make.too_late(ID),
     "retry": make.due(ID, "retry"),
     "retry 2": make.due(ID, "retry", 2),
     "retry 1.2": make.due(ID, "retry", 1, 2),
     "admission": make.due(ID, "admission"),
     "watchdog": make.due(ID, "watchdog"),
+    "schedule": make.due(ID, "schedule"),
+    "expiry": make.due(ID, "expiry"),
+    "expiry 2": make.due(ID, "expiry", 2),
     "recheck": Recheck(message_id=ID, suppression_id="sup_1"),
     "poison": Unreadable(ID, "dlq/0/7"),
+    "cancel": make.cancel(ID),
+    "reschedule": make.reschedule(ID, NOW + 20 * DAY),
+    "release": make.release(ID),
+    "bounce": make.feedback(ID, "bounce"),
+    "complaint": make.feedback(ID, "complaint"),
+    "unsubscribe": make.feedback(ID, "unsubscribe"),
 }
-# What each input makes of a message: its new status, or what happens without an event. What is not named changes nothing.
+_TOLD = {"complaint": "complained", "unsubscribe": "unsubscribed"}  # at any time, and the status stays
+_STOPS = {"recheck": "suppressed", "poison": "held", "cancel": "cancelled done"}
+# What each input makes of a message: its new status, or what happens without an event, and the verdict on a command. What
+# is not named changes nothing.
 MADE: dict[str, tuple[MessageState | None, dict[str, str]]] = {
-    "nobody": (None, {"submit": "accepted", "poison": "held"}),
+    "nobody": (
+        None,
+        {
+            "submit": "accepted",
+            "poison": "held",
+            **dict.fromkeys(("cancel", "reschedule", "release"), "unknown_message"),
+        },
+    ),
+    "scheduled": (
+        SCHEDULED,
+        _TOLD | _STOPS | {"schedule": "accepted", "reschedule": "rescheduled done", "release": "refused not_held"},
+    ),
     "in flight": (
         IN_FLIGHT,
-        {
+        _TOLD
+        | {
             "delivered": "delivered",
             "temporary": "deferred",
             "permanent": "bounced",
             "unknown": "unknown",
             "postponed": "waits postponed",
             "refused": "suppressed",
+            "too late": "expired",
             "watchdog": "out 1.2",
             "poison": "held",
+            "cancel": "refused being_sent",
+            "reschedule": "refused not_scheduled",
+            "release": "refused not_held",
+            "bounce": "bounced",  # faster than the outcome
         },
     ),
-    "waits for admission": (QUEUED_FOR_ADMISSION, {"admission": "out 1.1", "recheck": "suppressed", "poison": "held"}),
+    "waits for admission": (
+        QUEUED_FOR_ADMISSION,
+        _TOLD | _STOPS | {"admission": "out 1.1", "reschedule": "refused not_scheduled", "release": "refused not_held"},
+    ),
     "postponed": (
         POSTPONED,
-        {
+        _TOLD
+        | _STOPS
+        | {
             # The first hand-out ran after all (a frozen sender woke): the truth about the attempt.
             "delivered": "delivered",
             "temporary": "deferred",
             "permanent": "bounced",
             "unknown": "unknown",
             "retry 1.2": "out 1.2",
-            "recheck": "suppressed",
-            "poison": "held",
+            "reschedule": "refused not_scheduled",
+            "release": "refused not_held",
         },
     ),
-    "deferred": (DEFERRED, {"retry 2": "out 2.1", "recheck": "suppressed", "poison": "held"}),
+    "deferred": (
+        DEFERRED,
+        _TOLD | _STOPS | {"retry 2": "out 2.1", "reschedule": "refused not_scheduled", "release": "refused not_held"},
+    ),
     "unknown": (
         UNKNOWN,
-        {
+        _TOLD
+        | _STOPS
+        | {
             "delivered": "delivered",
             "temporary": "deferred",
             "permanent": "bounced",
             "retry 2": "out 2.1",
-            "recheck": "suppressed",
-            "poison": "held",
+            "reschedule": "refused not_scheduled",
+            "release": "refused not_held",
+            "bounce": "bounced",  # of the copy that nobody knew of
         },
     ),
-    "resent after unknown": (RESENT, {"delivered": "delivered", "poison": "held"}),
-    "held": (HELD, {"delivered": "delivered", "permanent": "bounced", "recheck": "suppressed"}),
-    "delivered": (CLOSED["delivered"], {}),
-    "bounced": (CLOSED["bounced"], {}),
-    "suppressed": (CLOSED["suppressed"], {}),
+    "resent after unknown": (
+        RESENT,
+        _TOLD
+        | {
+            "delivered": "delivered",
+            "poison": "held",
+            "cancel": "refused being_sent",
+            "reschedule": "refused not_scheduled",
+            "release": "refused not_held",
+            "bounce": "bounced",
+        },
+    ),
+    "held while in flight": (
+        PARKED,
+        _TOLD
+        | {
+            "delivered": "delivered",
+            "permanent": "bounced",
+            "recheck": "suppressed",
+            "cancel": "refused being_sent",
+            "reschedule": "refused not_scheduled",
+            "release": "accepted done",
+        },
+    ),
+    "held": (
+        HELD,
+        _TOLD
+        | {
+            "recheck": "suppressed",
+            "cancel": "cancelled done",
+            "reschedule": "refused not_scheduled",
+            "release": "accepted done",
+        },
+    ),
+    "held for the unknown": (
+        HELD_UNKNOWN,
+        _TOLD
+        | {
+            "delivered": "delivered",
+            "temporary": "deferred",
+            "permanent": "bounced",
+            "recheck": "suppressed",
+            "cancel": "cancelled done",
+            "reschedule": "refused not_scheduled",
+            "release": "accepted done",
+            "bounce": "bounced",
+        },
+    ),
+    "delivered": (
+        CLOSED["delivered"],
+        _TOLD
+        | {
+            "bounce": "bounced",
+            "cancel": "refused already_sent",
+            "reschedule": "refused not_scheduled",
+            "release": "refused not_held",
+        },
+    ),
+    **{
+        status: (
+            CLOSED[status],
+            _TOLD
+            | {
+                "cancel": "done" if status == "cancelled" else f"refused {status}",
+                "reschedule": "refused not_scheduled",
+                "release": "refused not_held",
+            },
+        )
+        for status in ("bounced", "suppressed", "cancelled", "expired")
+    },
 }
 CASES = [(name, given) for name in MADE for given in INPUTS]
 
 
 def made(decision: Decision) -> str | None:
+    words: list[str] = []
     if decision.events:
-        return decision.events[-1].status
-    if decision.hand_out is not None:
-        return f"out {decision.hand_out.attempt}.{decision.hand_out.dispatch}"
-    return None if decision.wait is None else f"waits {decision.wait.reason}"
+        words.append(decision.events[-1].TYPE.removeprefix("message."))
+    elif decision.hand_out is not None:
+        words.append(f"out {decision.hand_out.attempt}.{decision.hand_out.dispatch}")
+    elif decision.wait is not None:
+        words.append(f"waits {decision.wait.reason}")
+    if decision.reply is not None:
+        told = decision.reply.verdict
+        words += [told.verdict, *([] if told.reason is None else [told.reason])]
+    return " ".join(words) or None
 
 
 @pytest.mark.parametrize(("where", "given"), CASES)
@@ -141,7 +259,7 @@ def test_every_status_meets_every_input(where: str, given: str) -> None:
     context = replace(later, listed=LISTED) if given == "recheck" else later
     decision = decide(state, INPUTS[given], context)
     assert made(decision) == expected.get(given)
-    if decision is not NOTHING:
+    if decision is not NOTHING and (state is not None or decision.events):
         follows = evolve(state, INPUTS[given], decision, context)
         assert (follows.closed_at_ms is not None) == (follows.status in TERMINAL)
         assert follows.sequence == (0 if state is None else state.sequence) + len(decision.events)
@@ -149,7 +267,8 @@ def test_every_status_meets_every_input(where: str, given: str) -> None:
 
 def test_the_table_knows_every_status_and_leaves_none_that_is_terminal() -> None:
     assert set(FOLLOWS) == {None, *get_args(Status)}
-    assert {status for status, next_ones in FOLLOWS.items() if not next_ones} == TERMINAL
+    assert {status for status, next_ones in FOLLOWS.items() if not next_ones - {"bounced"}} == TERMINAL
+    assert FOLLOWS["delivered"] == {"bounced"}  # by a report that comes later
 
 
 def test_a_decision_against_the_table_is_a_bug_and_stops() -> None:
@@ -211,9 +330,9 @@ def test_the_sixth_attempt_is_the_last() -> None:  # R22, R23
         assert (event.status, event.model_dump()["category"]) == ("bounced", category)
 
 
-@pytest.mark.parametrize(("category", "suppress"), [("invalid_recipient", True), ("rejected", False)])
-def test_only_proof_about_the_recipient_suppresses(category: Any, suppress: bool) -> None:  # R11
-    assert decide(IN_FLIGHT, make.permanent(ID, category=category), CONTEXT).suppress is suppress
+@pytest.mark.parametrize(("category", "suppress"), [("invalid_recipient", "bounce"), ("rejected", None)])
+def test_only_proof_about_the_recipient_suppresses(category: Any, suppress: str | None) -> None:  # R11
+    assert decide(IN_FLIGHT, make.permanent(ID, category=category), CONTEXT).suppress == suppress
 
 
 def test_a_late_delivery_is_the_truth_and_the_resent_attempt_then_changes_nothing() -> None:  # R23

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from services.router.adapters.store import DamagedFile, SqliteStore, open_store
+from services.router.adapters.store import _CENSUS, DamagedFile, SqliteStore, open_store
 from services.router.domain.admission import Standing
+from services.router.domain.timers import TimerKind
 from services.router.ports import Horizon, Row, Timer
 from tests.kit.router_inputs import START_MS
 
@@ -16,10 +17,19 @@ QUEUED = Standing("example.org", 2, waiting=True, queued=True)
 FLIES = Standing("example.org", 2, in_flight=True)
 
 
-def row(name: str, standing: Standing, *, due: int | None = None, rank: int = 0, closed: int | None = None) -> Row:
-    return Row(
-        name, "prj_1", "ada@example.org", standing, 1, 1, rank, rank, START_MS + rank, due, closed, name.encode()
-    )
+def row(
+    name: str,
+    standing: Standing,
+    *,
+    timer: TimerKind | None = None,
+    due: int | None = None,
+    rank: int = 0,
+    closed: int | None = None,
+    address: str = "ada@example.org",
+) -> Row:
+    if due is not None and timer is None:
+        timer = "watchdog" if standing.in_flight else "retry"
+    return Row(name, "prj_1", address, standing, 1, 1, rank, rank, START_MS + rank, timer, due, closed, name.encode())
 
 
 @pytest.fixture
@@ -61,6 +71,29 @@ def test_horizon_census_and_recipients(store: SqliteStore) -> None:
     assert list(store.unsent_recipients()) == [("prj_1", "ada@example.org")]
     assert store.closed_before(START_MS + 1, 10) == ["gone"]
     assert store.closed_before(START_MS, 10) == []
+
+
+def test_scheduled_mail_has_a_timer_and_stands_in_no_queue(store: SqliteStore) -> None:  # R6
+    scheduled = Standing("example.org", 2)
+    store.put(row("s", scheduled, timer="schedule", due=10))
+    store.put(row("q", QUEUED, timer="expiry", due=5))
+    assert [(timer.message_id, timer.kind) for timer in store.due(10, 10)] == [("q", "expiry"), ("s", "schedule")]
+    assert [(timer.message_id, timer.kind) for timer in store.queued("example.org", 2, 10)] == [("q", "admission")]
+    (census,) = store.census()
+    assert (census.queued, census.waiting) == (1, 1)
+    assert sorted(store.unsent_to("prj_1", "ada@example.org")) == ["q", "s"]
+
+
+def test_the_queues_are_counted_without_a_look_at_the_records(store: SqliteStore) -> None:  # D22
+    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {_CENSUS}").fetchall()
+    assert [step[3] for step in plan] == ["SCAN message USING COVERING INDEX standing"]
+
+
+def test_recipients_come_in_pages_each_once(store: SqliteStore) -> None:
+    for number in range(12_000):
+        store.put(row(f"m{number}", WAITS, address=f"a{number // 2:05d}@example.org"))
+    found = list(store.unsent_recipients())
+    assert len(found) == len(set(found)) == 6000
 
 
 def test_records_of_many_and_of_none(store: SqliteStore) -> None:

@@ -1,0 +1,118 @@
+"""What decisions are made of: the events' fields, and the endings that more than one input can bring.
+
+Pure. It must never decide whether something happens, only say what it is when it does.
+"""
+
+from typing import Any
+
+from schemas.envelope import to_timestamp
+from schemas.events import (
+    MessageAccepted,
+    MessageBounced,
+    MessageExpired,
+    MessageHeld,
+    MessageSuppressed,
+)
+from schemas.inputs import Submit
+from schemas.mail import Attempt, Category, Content, WaitReason
+from schemas.states import MessageState
+from services.router.domain.decision import Context, Decision, HandOut, Listed, Wait
+
+
+def about(known: MessageState | Submit, status: str) -> dict[str, Any]:
+    """What every event says of its message."""
+    return {
+        "message_id": known.message_id,
+        "recipient": known.recipient,
+        "status": status,
+        "tags": known.tags,
+        "metadata": known.metadata,
+        "environment": known.environment,
+    }
+
+
+def outcome(
+    detail: Attempt, category: Category, *, reason: WaitReason | None = None, next_ms: int | None = None
+) -> dict[str, Any]:
+    """What an event says of an attempt that has ended."""
+    return {
+        "attempt": detail,
+        "category": category,
+        "reason": reason,
+        "next_attempt_at": None if next_ms is None else to_timestamp(next_ms),
+    }
+
+
+def next_time(known: MessageState | Submit, due_ms: int) -> int:
+    """When something happens to what is due at `due_ms`: it may expire before."""
+    return due_ms if known.deliver_before_ms is None else min(due_ms, known.deliver_before_ms)
+
+
+def too_late(known: MessageState | Submit, now_ms: int) -> bool:
+    return known.deliver_before_ms is not None and now_ms >= known.deliver_before_ms
+
+
+def may_run(state: MessageState) -> bool:
+    """Whether a sender may be at it: in flight, or held while it was, and nobody has told since."""
+    parked = state.status == "held" and state.reason == "internal_error"
+    return state.in_flight or (parked and state.first_dispatched_at_ms is not None)
+
+
+# what a message goes on with
+
+
+def accepted(known: MessageState | Submit, context: Context) -> MessageAccepted:
+    return MessageAccepted(
+        **about(known, "accepted"),
+        path=context.path,
+        suppression_checked_at=to_timestamp(context.checked_at_ms),
+        reason=None if context.room else "admission",
+        next_attempt_at=None,
+    )
+
+
+def start(state: MessageState, context: Context, *events: MessageAccepted) -> Decision:
+    """The next attempt goes out, or waits where it has no room. Its content must be known."""
+    if context.room:
+        return Decision(events, hand_out=HandOut(state.attempt, state.dispatch))
+    return Decision(events, wait=for_admission(state, context.submitted))
+
+
+def for_admission(state: MessageState, content: Content | None) -> Wait:
+    return Wait(state.attempt, state.dispatch, "admission", due_at_ms=None, rank_ms=None, content=content)
+
+
+def next_attempt(state: MessageState, due_ms: int, content: Content | None) -> Wait:
+    return Wait(state.attempt + 1, 1, "retry_ladder", due_at_ms=due_ms, rank_ms=due_ms, content=content)
+
+
+# how a message ends, or comes to a halt
+
+
+def bounced(state: MessageState, detail: Attempt, category: Category) -> Decision:
+    event = MessageBounced(**about(state, "bounced"), **outcome(detail, category))
+    return Decision((event,), suppress="bounce" if category == "invalid_recipient" else None)
+
+
+def suppressed(known: MessageState | Submit, listed: Listed) -> MessageSuppressed:
+    return MessageSuppressed(
+        **about(known, "suppressed"), reason=listed.reason, source_event_id=listed.source_event_id, by="router"
+    )
+
+
+def expired(known: MessageState | Submit) -> MessageExpired:
+    return MessageExpired(**about(known, "expired"), reason="deliver_before has passed", by="router")
+
+
+def held(state: MessageState, source: str | None) -> Decision:
+    """By an internal error. A hand-out that is out there may still report, by a dispatch below the next one."""
+    event = MessageHeld(**about(state, "held"), reason="internal_error", source_event_id=source, by="router")
+    parked = Wait(
+        state.attempt,
+        state.dispatch + state.in_flight,
+        "internal_error",
+        due_at_ms=None,
+        rank_ms=None,
+        content=None,
+    )
+    return Decision((event,), wait=parked)
