@@ -20,6 +20,7 @@ class Claim(Payload):
     environment: Environment  # of the winner's key: a helper may hold another key of the project
     api_key_id: str
     valid_until_ms: int  # broker time: a claim that landed later is void
+    unsubscribe_scope: str | None = None  # of its one-click links: a tag, or "*"; null: it has none
     template_version: int | None = None  # resolved at acceptance; a batch has one per item
     template_versions: list[int | None] = []
 
