@@ -1,4 +1,4 @@
-"""Header fields as bytes may carry them: folded, ASCII, Unicode only inside encoded words (RFC 5322, RFC 2047).
+"""Header fields as bytes may carry them: folded, ASCII, Unicode only in encoded words and pieces (RFC 5322, 2047, 2231).
 
 Pure. An address, a URL or a msg-id is never cut nor encoded: only whole words of free text and display names are.
 """
@@ -11,6 +11,7 @@ from itertools import groupby
 
 SOFT_LIMIT = 76  # columns of a line where it can be folded: 78 (RFC 5322, 2.1.1), 76 with encoded words (RFC 2047, 2)
 WORD_LIMIT = 75  # characters of one encoded word (RFC 2047, 2)
+_LONGEST_PARAMETER = 58  # characters of a parameter's value on one line, beside a name such as filename*12*
 _LONGEST_WORD = 900  # of plain text on one line: more would come near the 998 that no line may exceed
 
 _UNSAFE = re.compile(r"[\r\n\0]")
@@ -19,6 +20,7 @@ _PRINTABLE = re.compile(r"[ -~]*")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]+)*")
 _MAILBOX = re.compile(r"(.*?)\s*<([^<>]*)>\s*", re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_IN_PARAMETER = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{|}~")
 _Q_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q_OF = {**{byte: f"={byte:02X}" for byte in range(256)}, **{byte: chr(byte) for byte in _Q_PLAIN}, 0x20: "_"}
 
@@ -75,6 +77,31 @@ def _mailbox_pieces(text: str) -> tuple[str, ...]:
         return (*name.split(" "), f"<{address}>")
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return (f'"{escaped}"', f"<{address}>")
+
+
+def parameterised(name: str, value: str, parameter: str, text: str) -> str:
+    """`Name: value; parameter=text`: the text quoted, or in the pieces of RFC 2231 where it is long or not plain."""
+    pieces = [f"{checked(name, value)};", *_parameter_pieces(parameter, checked(name, text))]
+    return _laid_out(name, pieces)
+
+
+def _parameter_pieces(name: str, text: str) -> Iterator[str]:
+    if len(text) <= _LONGEST_PARAMETER and _PRINTABLE.fullmatch(text):
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        yield f'{name}="{escaped}"'
+        return
+    units = [chr(octet) if octet in _IN_PARAMETER else f"%{octet:02X}" for octet in text.encode("utf-8", "replace")]
+    sections = ["utf-8''"]
+    for unit in units:
+        if len(sections[-1]) + len(unit) > _LONGEST_PARAMETER:
+            sections.append("")
+        sections[-1] += unit
+    if len(sections) == 1:
+        yield f"{name}*={sections[0]}"
+        return
+    for number, section in enumerate(sections):
+        end = "" if number == len(sections) - 1 else ";"
+        yield f"{name}*{number}*={section}{end}"
 
 
 def address_of(text: str) -> str:

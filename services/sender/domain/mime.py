@@ -1,22 +1,37 @@
 """A delivery as the bytes of its mail: written once, the same at each attempt (R22, R23).
 
 Pure. Bodies are 7-bit clean with lines of at most 76 columns, so no server on the way has a reason to touch them; only
-a non-ASCII local part in an address makes a mail that needs SMTPUTF8.
+a non-ASCII local part in an address makes a mail that needs SMTPUTF8. Content that lies in object storage is put into
+the delivery before; of a large mail there is one copy beside the one that is read.
 """
 
 import re
 from base64 import encodebytes
 from binascii import b2a_qp
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 
 from schemas.deliveries import Delivery
-from services.sender.domain.header_text import UnsafeHeader, address_of, checked, free_text, mailboxes
+from schemas.mail import Attachment, Content
+from services.sender.domain.header_text import (
+    SOFT_LIMIT,
+    UnsafeHeader,
+    address_of,
+    checked,
+    free_text,
+    mailboxes,
+    parameterised,
+)
 
 __all__ = ["Mail", "UnsafeHeader", "compose"]
 
+_SEPARATOR = "\x1f"
+_BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_BASE64_COLUMNS = 76  # RFC 2045, 6.8
+_BASE64_BLOCK = 10_000 * _BASE64_COLUMNS
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _OWN_FIELDS = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "content-type"})
 _OWN_FIELDS |= {"content-transfer-encoding", "sender", "cc", "bcc", "return-path"}
@@ -40,6 +55,8 @@ def compose(delivery: Delivery) -> Mail:
         mailboxes("From", [_with_ascii_domain(content.from_)]),
         mailboxes("To", [_with_ascii_domain(address) for address in content.to or [delivery.recipient]]),
     ]
+    if content.cc:
+        fields.append(mailboxes("Cc", [_with_ascii_domain(address) for address in content.cc]))
     if content.reply_to:
         fields.append(mailboxes("Reply-To", [_with_ascii_domain(address) for address in content.reply_to]))
     fields += [
@@ -59,24 +76,67 @@ def compose(delivery: Delivery) -> Mail:
     recipient = _ascii_domain(delivery.recipient)
     checked("Return-Path", sender + recipient)
     smtputf8 = not (head.isascii() and sender.isascii() and recipient.isascii())
-    return Mail(sender, recipient, head.encode() + body, smtputf8)
+    return Mail(sender, recipient, b"".join([head.encode(), *body]), smtputf8)
 
 
-def _body(delivery: Delivery) -> bytes:
+def _body(delivery: Delivery) -> list[bytes]:
+    """The MIME entity in pieces: texts, with the pictures of the HTML around them, with the files around that."""
+    content = delivery.content
+    entity = _texts(delivery)
+    inline = [file for file in content.attachments if _is_inline(file, content)]
+    if inline:
+        kind = "multipart/alternative" if content.text is not None else "text/html"
+        entity = _multipart(delivery, f'related; type="{kind}"', [entity, *(_file(file, "inline") for file in inline)])
+    others = [_file(file, "attachment") for file in content.attachments if not _is_inline(file, content)]
+    return _multipart(delivery, "mixed", [entity, *others]) if others else entity
+
+
+def _texts(delivery: Delivery) -> list[bytes]:
     text, html = delivery.content.text, delivery.content.html
     if text is not None and html is not None:
-        boundary = _boundary(delivery.message_id, text, html)
-        head = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n'.encode()
-        between = f"\r\n--{boundary}\r\n".encode()
-        parts = between + _part("plain", text) + between + _part("html", html)
-        return head + parts + f"\r\n--{boundary}--\r\n".encode()
-    return _part("html", html) if html is not None else _part("plain", text or "")
+        return _multipart(delivery, "alternative", [[_part("plain", text)], [_part("html", html)]])
+    return [_part("html", html) if html is not None else _part("plain", text or "")]
 
 
-def _boundary(message_id: str, text: str, html: str) -> str:
-    """The same for the same mail. `=_` can stand in no quoted-printable or base64 body, so it occurs in neither part."""
-    digest = sha256(f"{message_id}\x1f{text}\x1f{html}".encode("utf-8", "replace")).hexdigest()
-    return f"=_{digest[:32]}"
+def _is_inline(file: Attachment, content: Content) -> bool:
+    """Shown within the HTML, if there is any."""
+    return file.content_id is not None and content.html is not None
+
+
+def _multipart(delivery: Delivery, kind: str, parts: Sequence[list[bytes]]) -> list[bytes]:
+    boundary = _boundary(delivery.message_id, kind)
+    pieces = [f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n'.encode()]
+    if len(pieces[0]) > SOFT_LIMIT:
+        pieces = [pieces[0].replace(b"; boundary", b";\r\n boundary")]
+    for part in parts:
+        pieces += [f"\r\n--{boundary}\r\n".encode(), *part]
+    return [*pieces, f"\r\n--{boundary}--\r\n".encode()]
+
+
+def _boundary(message_id: str, kind: str) -> str:
+    """The same for the same mail. `=_` can stand in no quoted-printable or base64 body, so it occurs in no part."""
+    return f"=_{sha256(f'{message_id}{_SEPARATOR}{kind}'.encode()).hexdigest()[:32]}"
+
+
+def _file(file: Attachment, disposition: str) -> list[bytes]:
+    """An attached file with its own header, its base64 in lines."""
+    head = [
+        f"Content-Type: {checked('Content-Type', file.content_type)}\r\n",
+        "Content-Transfer-Encoding: base64\r\n",
+        parameterised("Content-Disposition", disposition, "filename", file.filename),
+    ]
+    if file.content_id is not None:
+        head.append(f"Content-ID: <{checked('Content-ID', file.content_id)}>\r\n")
+    return ["".join([*head, "\r\n"]).encode("ascii", "replace"), *_base64_lines(file.content)]
+
+
+def _base64_lines(content: str) -> Iterator[bytes]:
+    """As it came, cut into lines; some at a time, for a line is a small object and a file may have half a million."""
+    for start in range(0, len(content), _BASE64_BLOCK):
+        block = content[start : start + _BASE64_BLOCK].encode("ascii", "replace")
+        if block.translate(None, _BASE64_ALPHABET):
+            raise UnsafeHeader("an attachment is not base64")
+        yield b"\r\n".join(block[at : at + _BASE64_COLUMNS] for at in range(0, len(block), _BASE64_COLUMNS)) + b"\r\n"
 
 
 def _part(subtype: str, text: str) -> bytes:
