@@ -19,8 +19,12 @@ _TOO_LATE_HINT = "It is too late for that; read the message to see what became o
 _REFUSALS: dict[str, tuple[str, str]] = {
     "being_sent": ("not_found", "This message is being sent."),
     "already_sent": ("not_found", "This message was already sent."),
+    "bounced": ("not_found", "This message was already sent, and came back."),
+    "suppressed": ("conflict", "This message is not sent: its recipient is on the suppression list."),
+    "expired": ("conflict", "This message is not sent: its `deliver_before` has passed."),
     "not_scheduled": ("conflict", "This message is not scheduled."),
     "not_held": ("conflict", "This message is not held."),
+    "no_content": ("conflict", "This message can not go on: its content is no longer there."),
 }
 
 

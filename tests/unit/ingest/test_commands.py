@@ -48,7 +48,11 @@ def verdict_of(**changes: Any) -> Verdict:
         ("refused", "already_sent", "delivered", (404, "not_found"), "already sent"),
         ("refused", "not_scheduled", "accepted", (409, "conflict"), "not scheduled"),
         ("refused", "not_held", "deferred", (409, "conflict"), "not held"),
-        ("refused", "of_another_kind", "expired", (409, "conflict"), "of_another_kind"),
+        ("refused", "bounced", "bounced", (404, "not_found"), "came back"),
+        ("refused", "suppressed", "suppressed", (409, "conflict"), "suppression list"),
+        ("refused", "expired", "expired", (409, "conflict"), "deliver_before"),
+        ("refused", "no_content", "held", (409, "conflict"), "content"),
+        ("refused", "of_another_kind", "held", (409, "conflict"), "of_another_kind"),
         ("refused", None, None, (409, "conflict"), "unknown"),
     ],
 )
