@@ -17,6 +17,7 @@ class SendGate:
     project_id: str
     recipient: str
     tags: Sequence[str]
+    is_too_late: Callable[[], bool]
     deadline_is_over: Callable[[], bool]
 
     async def settle(self) -> None:
@@ -31,6 +32,8 @@ class SendGate:
             return "stale"
         if self.suppressed.find(self.project_id, self.recipient, self.tags) is not None:
             return "suppressed"
+        if self.is_too_late():
+            return "expired"
         return "deadline" if self.deadline_is_over() else None
 
     def before_body(self) -> Stop | None:

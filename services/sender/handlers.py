@@ -184,6 +184,8 @@ class Attempts:
             return None
         if self._journal.given_back(job.delivery):  # by another, while we claimed it
             return Carried("lease"), claim.started_at_ms
+        if self._is_too_late(job):  # only now that nobody else can have begun
+            return Carried("expired"), claim.started_at_ms
         # 2 SMTP
         began = self._clock.monotonic()
         dot_by = began + (claim.deadline_ms - self._now_ms()) / 1000
@@ -193,6 +195,7 @@ class Attempts:
             project_id=job.project_id,
             recipient=job.delivery.recipient,
             tags=job.delivery.tags,
+            is_too_late=lambda: self._is_too_late(job),
             deadline_is_over=lambda: self._now_ms() >= claim.deadline_ms,
         )
         carried = await self._carrier.carry(reports.path_of(job.delivery), mail, gate, dot_by=dot_by)
@@ -250,11 +253,13 @@ class Attempts:
     # --- telling the router ---
 
     async def _tell(self, job: Job, record: AttemptRecorded) -> None:
-        """Of a dispatch that was given back it is told why: the recipient is suppressed, or it is merely postponed."""
+        """Of a dispatch that was given back it is told why: suppressed, too late, or merely postponed."""
         if record.outcome != "not_sent":
             await self._report(job, reports.ended(job.delivery, record))
         elif (found := self._find(job)) is not None:
             await self._refuse(job, found)
+        elif self._is_too_late(job):
+            await self._expire(job)
         else:
             await self._postpone(job, _POSTPONED_FOR_MS)
 
@@ -268,6 +273,10 @@ class Attempts:
     async def _refuse(self, job: Job, found: Suppression) -> None:
         metrics.REFUSED.inc()
         await self._report(job, reports.refused(job.delivery, found))
+
+    async def _expire(self, job: Job) -> None:
+        metrics.EXPIRED.inc()
+        await self._report(job, reports.expired(job.delivery))
 
     async def _postpone(self, job: Job, for_ms: int) -> None:
         await self._report(job, reports.postponed(job.delivery, self._now_ms() + for_ms))
@@ -292,6 +301,9 @@ class Attempts:
 
     def _find(self, job: Job) -> Suppression | None:
         return self._suppressed.find(job.project_id, job.delivery.recipient, job.delivery.tags)
+
+    def _is_too_late(self, job: Job) -> bool:
+        return reports.too_late(job.delivery, self._now_ms())
 
     def _may_begin(self, job: Job) -> bool:
         return not job.tenure.over and self._rights.holds(job.tenure.topic, job.tenure.partition)

@@ -15,6 +15,7 @@ STEP_SECONDS = Histogram(
 )
 POSTPONED = Counter("sender_postponed_deliveries", "Deliveries handed back without using an attempt.", ["reason"])
 REFUSED = Counter("sender_refused_deliveries", "Deliveries stopped because their recipient is suppressed.")
+EXPIRED = Counter("sender_expired_deliveries", "Deliveries stopped because their time was over.")
 VOID = Counter("sender_void_deliveries", "Deliveries that landed after their time and were passed over.")
 RETOLD = Counter("sender_retold_attempts", "Attempts of an earlier owner whose end was reported again.", ["outcome"])
 IN_FLIGHT = Gauge("sender_deliveries_in_flight", "Deliveries being worked on, waiting ones included.")

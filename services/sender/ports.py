@@ -15,7 +15,7 @@ from services.sender.domain.outcome import Outcome
 from services.sender.domain.reports import Hop, Path
 
 # Why a begun attempt stopped before a byte of the body was written.
-Stop = Literal["lease", "stale", "suppressed", "deadline"]
+Stop = Literal["lease", "stale", "suppressed", "expired", "deadline"]
 
 
 @dataclass(slots=True)

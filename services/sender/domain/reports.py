@@ -128,6 +128,20 @@ def refused(delivery: Delivery, found: Suppression) -> AttemptRefused:
     )
 
 
+def too_late(delivery: Delivery, now_ms: int) -> bool:
+    """Whether it is of no use any more (`now_ms`: the broker's clock)."""
+    return delivery.deliver_before_ms is not None and now_ms >= delivery.deliver_before_ms
+
+
+def expired(delivery: Delivery) -> AttemptRefused:
+    return AttemptRefused(
+        message_id=delivery.message_id,
+        attempt=delivery.attempt,
+        dispatch=delivery.dispatch,
+        cause="expired",
+    )
+
+
 def postponed(delivery: Delivery, until_ms: int) -> AttemptPostponed:
     return AttemptPostponed(
         message_id=delivery.message_id,

@@ -312,6 +312,27 @@ async def test_the_last_look_before_the_point_of_no_return(point: str, change: d
     assert (len(world.mails), kinds(world)[-1]) == (1, "finished")
 
 
+@pytest.mark.parametrize(("after_ms", "calls"), [(0, 0), (1_000, 1)])
+async def test_nothing_is_sent_after_its_time(after_ms: int, calls: int) -> None:
+    """R2: at once where that is known, else at the last look before DATA; the journal says that nothing was sent."""
+    world = World()
+    late = delivery(deliver_before_ms=world.now_ms + after_ms)
+
+    def happen() -> None:
+        world.now_ms += after_ms
+
+    world.at["rcpt"] = happen
+    process = Process(world, "a")
+    assert await process.carry_out(late)
+    assert (world.mails, kinds(world), process.calls.count("rcpt")) == ([], ["refused"], calls)
+    refused = world.inputs[-1]
+    assert isinstance(refused, AttemptRefused)
+    assert (refused.cause, refused.suppression_id) == ("expired", None)
+    recorded = world.journal[-1]
+    assert isinstance(recorded, AttemptRecorded)
+    assert recorded.outcome == "not_sent"
+
+
 async def test_a_dispatch_that_was_given_back_while_we_claimed_it_is_not_sent() -> None:
     world = World()
     given_back = AttemptRecorded(
