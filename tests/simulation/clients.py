@@ -19,6 +19,7 @@ from tests.simulation.ingest import CALLER, IngestProcess
 
 RECIPIENTS = tuple(f"r{n}@d{n % 2}.example" for n in range(5))
 _PATIENCE = 30.0  # seconds until a client takes a request that is not answered for lost
+_MAY_LAND_LATE_MS = 700_000  # what was asked for and not answered, by a frozen process or an append in doubt
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Clients:
     told: dict[str, str] = field(default_factory=dict)  # message id to the request's name
     answers: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))  # of requests with a key
     listings: list[Listing] = field(default_factory=list)
+    removals: dict[str, float] = field(default_factory=dict)  # until when (ms) one of this address may still land
     faults: list[str] = field(default_factory=list)
     open: int = 0  # requests on their way
 
@@ -87,8 +89,11 @@ class Clients:
         ingest = self._any_ingest()
         if ingest is None:
             return
+        began = self.now_ms()
         listing = await self._answer_of(ingest, ingest.suppressions.add(CALLER, {"recipient": recipient}))
-        if listing is not None:
+        if (
+            listing is not None and self.removals.get(recipient, 0) < began
+        ):  # else the two are decided by the log's order
             self.listings.append(Listing(recipient, self.now_ms()))
 
     async def unsuppress(self, recipient: str) -> None:
@@ -96,7 +101,9 @@ class Clients:
         if ingest is None:
             return
         self.end_listings(recipient)
-        await self._answer_of(ingest, ingest.suppressions.remove(CALLER, recipient))
+        self.removals[recipient] = float("inf")
+        answer = await self._answer_of(ingest, ingest.suppressions.remove(CALLER, recipient))
+        self.removals[recipient] = self.now_ms() + (_MAY_LAND_LATE_MS if answer is None else 0)
 
     def end_listings(self, recipient: str) -> None:
         for listing in self.listings:
