@@ -39,7 +39,7 @@ def publish(layout: Layout, description: dict[str, Any]) -> None:
     write_private(layout.stack_json, json.dumps(description, indent=2) + "\n")
     url, key = description["url"], description["keys"]["live"]
     write_private(
-        layout.shell_file, f"export SENDARIX_URL={shlex.quote(url)}\nexport SENDARIX_KEY={shlex.quote(key)}\n"
+        layout.shell_file, f"export SENDARIX_URL={shlex.quote(url)}\nexport SENDARIX_API_KEY={shlex.quote(key)}\n"
     )
 
 

@@ -55,6 +55,11 @@ class Layout:
         return self.run_dir / "clickhouse"
 
     @property
+    def blobs(self) -> Path:
+        """Large content: ingest writes it, the sender reads it."""
+        return self.run_dir / "blobs"
+
+    @property
     def secrets(self) -> Path:
         return self.run_dir / "secrets.json"
 
@@ -69,7 +74,7 @@ class Layout:
 
     @property
     def shell_file(self) -> Path:
-        """What a shell may source: SENDARIX_URL and SENDARIX_KEY."""
+        """What a shell may source: SENDARIX_URL and SENDARIX_API_KEY."""
         return self.run_dir / "env"
 
     @property

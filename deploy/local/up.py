@@ -162,7 +162,7 @@ Sendarix is up.
 
 Send a mail:
   . {layout.shell_file}
-  curl -s $SENDARIX_URL/v1/messages -H "Authorization: Bearer $SENDARIX_KEY" -H "Content-Type: application/json" \\
+  curl -s $SENDARIX_URL/v1/messages -H "Authorization: Bearer $SENDARIX_API_KEY" -H "Content-Type: application/json" \\
     -d '{{"recipient": "ada@example.org", "subject": "Hello", "text": "Hello from Sendarix"}}'
 
 `make status` shows it, `make logs` follows it, `make down` ends it."""

@@ -13,9 +13,10 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "services").glob("*/README.md")),
     *sorted((ROOT / "deploy").rglob("README.md")),
+    ROOT / "client" / "README.md",
 ]
 # `services/x/…`, `tests/…`: what looks like a path of ours. A placeholder in angle brackets ends it.
-PATH = re.compile(r"`((?:chassis|deploy|docs|requirements|schemas|services|tests)/[\w./-]*)")
+PATH = re.compile(r"`((?:chassis|client|deploy|docs|requirements|schemas|services|tests)/[\w./-]*)")
 LINK = re.compile(r"\]\(([\w./-]+)\)")
 
 
@@ -45,7 +46,9 @@ def test_every_service_has_the_same_files() -> None:
 
 
 def test_every_module_opens_by_saying_what_it_is() -> None:
-    modules = [path for root in ("schemas", "chassis", "services", "deploy") for path in (ROOT / root).rglob("*.py")]
+    modules = [
+        path for root in ("schemas", "chassis", "services", "deploy", "client") for path in (ROOT / root).rglob("*.py")
+    ]
     silent = [
         str(path.relative_to(ROOT))
         for path in modules

@@ -17,15 +17,20 @@ from sendarix.errors import (
     ValidationError,
 )
 from sendarix.retries import Policy
+from sendarix.shapes import Attachment, Event, Mail, Message, Sent
 from sendarix.surroundings import Surroundings
 
 __all__ = [
     "AsyncSendarix",
+    "Attachment",
     "AuthenticationFailed",
     "Conflict",
+    "Event",
     "FieldError",
     "IdempotencyKeyReused",
     "InvalidRequest",
+    "Mail",
+    "Message",
     "NotConfigured",
     "NotFound",
     "PermissionDenied",
@@ -33,6 +38,7 @@ __all__ = [
     "RateLimited",
     "Sendarix",
     "SendarixError",
+    "Sent",
     "Surroundings",
     "Unavailable",
     "ValidationError",

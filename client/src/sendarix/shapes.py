@@ -208,6 +208,16 @@ class Suppression(TypedDict):
     tag: NotRequired[str | None]
 
 
+class SuppressionFilters(TypedDict, total=False):
+    """`search` is a part of the address; `tag` is a tag, or `*` for what holds for the whole project."""
+
+    search: str
+    reason: str
+    origin: str
+    tag: str
+    limit: int
+
+
 class Webhook(TypedDict):
     """`secret` is there once, in the answer to `create` and to `rotate_secret`."""
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from sendarix.cli.app import app
 from sendarix.cli.desk import Desk
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.unit.client.servers import KEY, Recorded, Server, page, refuses, says
 

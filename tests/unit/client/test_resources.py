@@ -103,6 +103,7 @@ def test_filters_are_written_as_the_api_reads_them() -> None:
         "since": "2027-01-15T08:00:00+00:00",
         "status": "delivered",
     }
+    assert dict(suppressions.remove("a@b.example", tag="*").request.query) == {"tag": "*"}
     assert dict(events.tail(types=["a", "b"]).request.query) == {"types": "a,b", "limit": "100"}
 
 

@@ -9,19 +9,21 @@ from sendarix.cli.desk import AsJson, desk_of
 
 app = typer.Typer(name="suppressions", help="Addresses to which nothing is sent.", no_args_is_help=True)
 Address = Annotated[str, typer.Argument(metavar="ADDRESS")]
-_COLUMNS = ("created_at", "reason", "origin", "recipient")
+_COLUMNS = ("created_at", "reason", "origin", "tag", "recipient")
 
 
 @app.command("list")
 def listed(
     context: typer.Context,
+    search: Annotated[str | None, typer.Option(help="A part of the address.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="So many at most; 0: all.")] = 25,
     as_json: AsJson = False,
 ) -> None:
     """List the suppressed addresses, newest first."""
     desk = desk_of(context, as_json)
     with desk.client() as client:
-        desk.rows(islice(client.suppressions.list(), limit or None), _COLUMNS)
+        found = client.suppressions.list(search=search) if search else client.suppressions.list()
+        desk.rows(islice(found, limit or None), _COLUMNS)
 
 
 @app.command()

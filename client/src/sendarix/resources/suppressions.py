@@ -1,10 +1,10 @@
 """`/v1/suppressions`: addresses to which nothing is sent."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from sendarix.binding import AsyncResource, Resource, ask, ask_async, walk, walk_async
 from sendarix.exchange import Call, Listing, Request, body_of, path_of, query_of
-from sendarix.shapes import Suppression
+from sendarix.shapes import Suppression, SuppressionFilters
 
 
 def add(recipient: str, *, reason: str = "manual", tag: str | None = None) -> Call[Suppression]:
@@ -15,17 +15,19 @@ def add(recipient: str, *, reason: str = "manual", tag: str | None = None) -> Ca
     return Call(Request("POST", path_of("suppressions"), body=body_of(body)))
 
 
-def listed() -> Listing[Suppression]:
-    return Listing(Request("GET", path_of("suppressions")))
+def listed(**filters: Unpack[SuppressionFilters]) -> Listing[Suppression]:
+    """Newest first; every filter must hold."""
+    return Listing(Request("GET", path_of("suppressions"), query=query_of(filters)))
 
 
-def get(recipient: str) -> Call[Suppression]:
-    return Call(Request("GET", path_of("suppressions", recipient)))
+def get(recipient: str, **filters: Unpack[SuppressionFilters]) -> Call[Suppression]:
+    """With its history and what caused it."""
+    return Call(Request("GET", path_of("suppressions", recipient), query=query_of(filters)))
 
 
-def remove(recipient: str, *, origin: str | None = None) -> Call[dict[str, Any] | None]:
-    """Mail to the address goes out again; with `origin`, where nothing else suppresses it."""
-    return Call(Request("DELETE", path_of("suppressions", recipient), query=query_of({"origin": origin})))
+def remove(recipient: str, **filters: Unpack[SuppressionFilters]) -> Call[dict[str, Any] | None]:
+    """Lift every cause, or those that the filters name; where none is left, mail to the address goes out again."""
+    return Call(Request("DELETE", path_of("suppressions", recipient), query=query_of(filters)))
 
 
 class Suppressions(Resource):
