@@ -95,6 +95,7 @@ def _sender(layout: Layout, settings: StackSettings, _credentials: Credentials) 
     return {
         "SENDER_UPSTREAM": settings.upstream or layout.mailbox,
         "SENDER_SANDBOX": layout.mailbox,
+        "SENDER_BLOB_URL": str(layout.blobs),
         # Shorter than in production, as the session time-out is: what became of a killed sender's attempt is known sooner.
         "SENDER_ATTEMPT_DEADLINE": "10s",
         "SENDER_DEADLINE_MARGIN": "1s",

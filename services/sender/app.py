@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+from chassis.blobs import Blobs, open_storage
+from chassis.budget import ByteBudget
 from chassis.clock import SystemClock
 from chassis.failures import LOG_BACK_OFF, DeadLetters, Done, attempt
 from chassis.http import HttpServer, create_app
@@ -16,6 +18,7 @@ from chassis.tail import Tail
 from schemas.mail import Lane
 from schemas.tables import Suppression
 from schemas.topics import TOPICS, deliveries
+from services.sender.adapters.blobs import StoredMails
 from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
 from services.sender.adapters.slots import PathSlots
@@ -28,6 +31,7 @@ from services.sender.settings import SenderSettings
 
 LANES: tuple[Lane, ...] = ("express", "standard")
 _TABLES_LATE = 2.0  # seconds: nothing starts while the suppression list is older than the lease
+_STORAGE_WITHIN = 30.0  # seconds for 50 MB; what takes longer is away
 _COMMIT_AND_LEAVE = 4.0  # seconds of the drain time that are kept for the consumer's last commit, and for closing
 
 
@@ -65,6 +69,9 @@ class Sender:
             journal=journal,
             inputs=LoggedInputs(log),
             suppressed=SuppressionIndex(tables, tables.table(TOPICS["suppressions"], Suppression)),
+            mails=StoredMails(
+                Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN), ByteBudget(settings.content_memory), log
+            ),
             slots=PathSlots(settings.connections),
             carrier=carrier,
             rights=self._consumer,

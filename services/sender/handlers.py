@@ -18,7 +18,7 @@ from schemas.tables import Suppression
 from services.sender import metrics
 from services.sender.domain import reports
 from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
-from services.sender.domain.mime import Mail, UnsafeHeader, compose
+from services.sender.domain.mime import Mail, UnsafeHeader
 from services.sender.domain.outcome import Outcome, refused_by_us
 from services.sender.gate import FRESH_WITHIN, SendGate
 from services.sender.ports import (
@@ -27,6 +27,8 @@ from services.sender.ports import (
     Carrier,
     Inputs,
     Journal,
+    Mails,
+    NoContent,
     NoRoom,
     Rights,
     Slots,
@@ -80,6 +82,7 @@ class Attempts:
         journal: Journal,
         inputs: Inputs,
         suppressed: Suppressed,
+        mails: Mails,
         slots: Slots,
         carrier: Carrier,
         rights: Rights,
@@ -91,6 +94,7 @@ class Attempts:
         self._journal = journal
         self._inputs = inputs
         self._suppressed = suppressed
+        self._mails = mails
         self._slots = slots
         self._carrier = carrier
         self._rights = rights
@@ -142,17 +146,21 @@ class Attempts:
         if (found := await self._known_suppression(job)) is not None:
             await self._refuse(job, found)
             return True
-        try:
-            mail = compose(delivery)
-        except UnsafeHeader as error:
-            await self._tell_unwritable(job, error)
-            return True
         began = self._clock.monotonic()
         path, within = reports.path_of(delivery), self._timing.start_within
         try:
-            async with self._slots.slot(path, delivery.destination, delivery.priority, within=within):
+            async with (
+                self._mails.written(delivery, within=within) as mail,
+                self._slots.slot(path, delivery.destination, delivery.priority, within=within),
+            ):
                 self._observe("wait", began)
                 transaction = await self._transact(job, mail)
+        except UnsafeHeader as error:
+            await self._tell_unwritable(job, error)
+            return True
+        except NoContent as error:
+            _log.error("content_unavailable", message_id=delivery.message_id, reason=str(error))
+            transaction = await self._transact(job, error.outcome)
         except NoRoom:
             _log.warning("delivery_postponed", message_id=delivery.message_id, destination=delivery.destination)
             metrics.POSTPONED.labels("no_room").inc()
@@ -169,8 +177,11 @@ class Attempts:
             await self._suppressed.wait_fresh(FRESH_WITHIN)
         return self._find(job)
 
-    async def _transact(self, job: Job, mail: Mail) -> tuple[Carried, int] | None:
-        """Steps 1 and 2: how it ended, and when it started (ms). None where another holds the attempt."""
+    async def _transact(self, job: Job, mail: Mail | Outcome) -> tuple[Carried, int] | None:
+        """Steps 1 and 2: how it ended, and when it started (ms). None where another holds the attempt.
+
+        An outcome in place of the mail is how it ends without SMTP; it needs the claim, for another might send the mail.
+        """
         while not self._may_begin(job):
             await self._clock.sleep(_LOOK_AGAIN)
         # 1 the claim
@@ -186,6 +197,8 @@ class Attempts:
             return Carried("lease"), claim.started_at_ms
         if self._is_too_late(job):  # only now that nobody else can have begun
             return Carried("expired"), claim.started_at_ms
+        if isinstance(mail, Outcome):
+            return Carried(mail), claim.started_at_ms
         # 2 SMTP
         began = self._clock.monotonic()
         dot_by = began + (claim.deadline_ms - self._now_ms()) / 1000

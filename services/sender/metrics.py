@@ -18,6 +18,13 @@ REFUSED = Counter("sender_refused_deliveries", "Deliveries stopped because their
 EXPIRED = Counter("sender_expired_deliveries", "Deliveries stopped because their time was over.")
 VOID = Counter("sender_void_deliveries", "Deliveries that landed after their time and were passed over.")
 RETOLD = Counter("sender_retold_attempts", "Attempts of an earlier owner whose end was reported again.", ["outcome"])
+CONTENT_UNAVAILABLE = Counter(
+    "sender_content_unavailable",
+    "Attempts that ended because large content could not be had: away (storage does not answer), missing (it should be "
+    "there), gone (its time was over).",
+    ["reason"],
+)
+CONTENT_BYTES = Gauge("sender_content_bytes", "Memory reserved for large content at hand.")
 IN_FLIGHT = Gauge("sender_deliveries_in_flight", "Deliveries being worked on, waiting ones included.")
 WAITING = Gauge("sender_waiting_deliveries", "Deliveries that wait for a connection.", ["path"])
 CONNECTIONS_OPENED = Counter("sender_connections_opened", "SMTP connections set up.", ["path"])

@@ -55,7 +55,23 @@ class Carrier(Protocol):
 
 
 class NoRoom(Exception):
-    """No slot came free in time."""
+    """No slot, or no memory, came free in time."""
+
+
+class NoContent(Exception):
+    """The content of the mail can not be had: how the attempt ends, then."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reply)
+        self.outcome = outcome
+
+
+class Mails(Protocol):
+    """Deliveries as bytes. Large content is fetched for it, and held in memory only as long as the caller is inside."""
+
+    def written(self, delivery: Delivery, *, within: float) -> AbstractAsyncContextManager[Mail]:
+        """Raises UnsafeHeader, NoContent, and NoRoom where memory did not come free within `within` seconds."""
+        ...
 
 
 class Slots(Protocol):

@@ -48,6 +48,10 @@ class SenderSettings(ServiceSettings):
     connection_idle: Duration = timedelta(seconds=30)
     # Deliveries at hand per lane, most of them waiting for a connection: more would only wait here instead of in the log.
     max_in_flight: Annotated[int, Field(ge=1)] = 400
+    # Where large content lies: a folder or a URL (s3://bucket/prefix, gs://…, az://…), the same as ingest's.
+    blob_url: str = "blobs"
+    # For large mails at hand, three times the size of each: as JSON, as a mail, and dot-stuffed. The largest needs 210 MB.
+    content_memory: Annotated[int, Field(ge=1)] = 400_000_000
     # What finds no connection for so long goes back to the router, which knows what else there is to do.
     start_within: Duration = timedelta(minutes=10)
 

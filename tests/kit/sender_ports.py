@@ -15,11 +15,11 @@ from schemas.inputs import AttemptInput
 from schemas.mail import Priority
 from schemas.tables import Suppression
 from services.sender.domain.history import History
-from services.sender.domain.mime import Mail
+from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome
 from services.sender.domain.reports import Hop, Path
 from services.sender.handlers import Attempts, Job, Timing
-from services.sender.ports import Carried, Gate, NoRoom, Tenure
+from services.sender.ports import Carried, Gate, NoContent, NoRoom, Tenure
 
 TIMING = Timing(deadline_ms=60_000, margin_ms=5_000, start_within=600)
 PROJECT = "prj_06GC8M3CFE0000000000000001"
@@ -40,6 +40,7 @@ class World:
     mails: list[str] = field(default_factory=list)  # message ids whose dot was written
     suppression: Suppression | None = None
     outcome: Outcome = DELIVERED
+    no_content: Outcome | None = None
     at: dict[str, Callable[[], None]] = field(default_factory=dict)  # what happens at a named point, once
     fail: Counter[str] = field(default_factory=Counter)  # LogUnavailable so often: "claim" unlanded, "claim!" landed, …
 
@@ -95,6 +96,7 @@ class Process:
             journal=self,
             inputs=self,
             suppressed=self,
+            mails=self,
             slots=self,
             carrier=self,
             rights=self,
@@ -200,6 +202,15 @@ class Process:
         del project_id, tags
         found = self.world.suppression
         return found if found is not None and found.recipient == recipient else None
+
+    # mails
+
+    @asynccontextmanager
+    async def written(self, delivery: Delivery, *, within: float) -> AsyncIterator[Mail]:
+        del within
+        if self.world.no_content is not None:
+            raise NoContent(self.world.no_content)
+        yield compose(delivery)
 
     # slots
 

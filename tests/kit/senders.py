@@ -166,6 +166,7 @@ class SenderProcess:
             "SENDER_PORT": str(self.port),
             "SENDER_UPSTREAM": f"127.0.0.1:{upstream}",
             "SENDER_SANDBOX": f"127.0.0.1:{sandbox}",
+            "SENDER_BLOB_URL": str(folder / "blobs"),
             "SENDER_ATTEMPT_DEADLINE": "5s",
             "SENDER_DEADLINE_MARGIN": "1s",
             "SENDER_INSTANCE": str(self.port),

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from chassis.log import Incoming
 from chassis.offset_tracker import Work
 from chassis.table import Table
-from schemas.deliveries import DELIVERIES
+from schemas.deliveries import DELIVERIES, Delivery
 from schemas.envelope import decode
 from schemas.mail import Phase, Priority
 from schemas.tables import Suppression
@@ -20,7 +20,7 @@ from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.inputs import LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
 from services.sender.adapters.suppressions import SuppressionIndex
-from services.sender.domain.mime import Mail
+from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome, classify, lost
 from services.sender.domain.replies import Reply
 from services.sender.domain.reports import Hop, Path
@@ -115,6 +115,12 @@ def _ended(phase: Phase, reply: str) -> Outcome:
     return lost(phase, "connection lost") if not reply else classify(phase, Reply(int(reply[:3]), reply))
 
 
+class _Mails:
+    @asynccontextmanager
+    async def written(self, delivery: Delivery, *, within: float) -> AsyncIterator[Mail]:
+        yield compose(delivery)
+
+
 class _Slots:
     @asynccontextmanager
     async def slot(self, path: Path, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
@@ -157,6 +163,7 @@ class SenderProcess:
             journal=journal,
             inputs=LoggedInputs(cast("Any", log)),
             suppressed=SuppressionIndex(cast("Any", tables), self._table),
+            mails=_Mails(),
             slots=_Slots(),
             carrier=SimulatedCarrier(server, process),
             rights=self,

@@ -114,3 +114,9 @@ def refused_by_us(code: int, enhanced_code: str, reason: str) -> Outcome:
     """What would be refused for sure is not tried; the reply says that it is ours."""
     reply = f"{code} {enhanced_code} {reason} (not sent: our own verdict)"
     return Outcome("permanent", "rejected", "mail", reply, code, enhanced_code)
+
+
+def deferred_by_us(code: int, enhanced_code: str, reason: str) -> Outcome:
+    """What can not be tried now for a fault of ours; the reply says that it is ours."""
+    reply = f"{code} {enhanced_code} {reason} (not sent: our own fault)"
+    return Outcome("temporary", "transient", "mail", reply, code, enhanced_code)

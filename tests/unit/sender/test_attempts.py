@@ -8,7 +8,7 @@ import pytest
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptFinished, AttemptPostponed, AttemptRefused, AttemptUnknown
 from schemas.tables import Suppression
-from services.sender.domain.outcome import Outcome
+from services.sender.domain.outcome import Outcome, deferred_by_us
 from services.sender.ports import Tenure
 from tests.kit.sender_ports import DELIVERED, TIMING, Died, Process, World
 from tests.unit.sender.test_mime import delivery as mime_delivery
@@ -403,6 +403,26 @@ async def test_a_mail_that_can_not_be_written_bounces_and_says_so() -> None:
     assert isinstance(told, AttemptFinished)
     assert (told.outcome, told.category, told.detail.enhanced_code) == ("permanent", "rejected", "5.6.0")
     assert world.mails == []
+
+
+async def test_content_that_can_not_be_had_ends_the_attempt_under_its_claim() -> None:
+    """R5: another sender of the same delivery, whose storage answers, must not send what this one calls deferred."""
+    world = World(no_content=deferred_by_us(451, "4.3.0", "its content could not be read from storage"))
+    assert await Process(world, "a").carry_out(delivery())
+    world.no_content = None
+    assert await Process(world, "b").carry_out(delivery())
+    first, again = world.inputs
+    assert isinstance(first, AttemptFinished)
+    assert (first.outcome, first.category, first.detail.code, first.detail.phase) == (
+        "temporary",
+        "transient",
+        451,
+        "mail",
+    )
+    assert again == first
+    assert (len(world.journal), world.mails) == (2, [])
+    assert await Process(world, "b").carry_out(delivery(attempt=2))
+    assert len(world.mails) == 1
 
 
 async def test_a_known_outcome_is_told_under_the_dispatch_that_asks() -> None:
