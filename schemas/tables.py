@@ -8,6 +8,8 @@ from schemas.envelope import Payload, Timestamp, by_type
 from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import Value
 
+Plan = Literal["standard", "enterprise"]
+
 
 class ApiKey(Payload):
     """Key: id. Only the SHA-256 of the secret is here; it is shown once, when it is created."""
@@ -19,9 +21,21 @@ class ApiKey(Payload):
     environment: Literal["live", "test", "admin"]
     sha256: str  # hex of the whole key
     scopes: list[str]  # "resource.action", or "*"
-    requests_per_minute: int
+    requests_per_minute: int | None = None  # None: as the project's plan says
     created_at: Timestamp
     revoked_at: Timestamp | None
+    expires_at: Timestamp | None = None
+    from_domains: list[str] = Field(default_factory=list)  # A-labels; empty: every domain of the project
+    networks: list[str] = Field(default_factory=list)  # CIDR blocks that requests may come from; empty: from anywhere
+
+
+class ApiKeyUsage(Payload):
+    """Key: key id. When a key was last used, to the minute: written at most once a minute by each replica."""
+
+    TYPE: ClassVar[str] = "table.api_key_usage"
+    id: str
+    project_id: str
+    last_used_at: Timestamp
 
 
 class Project(Payload):
@@ -32,6 +46,10 @@ class Project(Payload):
     name: str
     default_from: str | None
     created_at: Timestamp
+    plan: Plan = "standard"
+    requests_per_minute: int | None = None  # of each key; only where the plan is `enterprise`
+    # Tags whose mail carries one-click unsubscribe headers; "*": all mail.
+    unsubscribe_tags: list[str] = Field(default_factory=list)
 
 
 class Domain(Payload):
@@ -98,6 +116,7 @@ class QueueState(Payload):
 
 
 API_KEYS = by_type(ApiKey)
+API_KEY_USAGE = by_type(ApiKeyUsage)
 PROJECTS = by_type(Project)
 DOMAINS = by_type(Domain)
 SUPPRESSIONS = by_type(Suppression)

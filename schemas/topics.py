@@ -18,7 +18,7 @@ from schemas.inputs import MESSAGE_INPUTS
 from schemas.mail import Lane
 from schemas.replies import REPLIES
 from schemas.states import STATE_RECORDS
-from schemas.tables import API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
+from schemas.tables import API_KEY_USAGE, API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
 from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_DELIVERIES
 
 RECORD_TYPES: Mapping[str, type[Payload]] = {
@@ -30,6 +30,7 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **ACCOUNT_EVENTS,
     **SUPPRESSIONS,
     **API_KEYS,
+    **API_KEY_USAGE,
     **PROJECTS,
     **DOMAINS,
     **WEBHOOK_ENDPOINTS,

@@ -7,7 +7,8 @@ from deploy.local.credentials import Credentials
 from schemas.envelope import Payload, seal, to_ms
 from schemas.tables import ApiKey, Domain, Project
 from schemas.topics import TOPICS
-from services.ingest.domain.keys import STANDARD_REQUESTS_PER_MINUTE, hash_of
+from services.ingest.domain.keys import hash_of
+from services.ingest.domain.projects import STANDARD_REQUESTS_PER_MINUTE
 
 DOMAIN = "example.com"
 DEFAULT_FROM = "Sendarix <hello@example.com>"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import randbits
 
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from chassis.claims import Claims
@@ -15,28 +16,32 @@ from chassis.log import Log
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
-from schemas.tables import ApiKey, Domain, Project, Suppression, WebhookEndpoint
+from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
 from schemas.topics import TOPICS
 from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
 from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableFreshness
 from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.idempotency import LogIdempotency, read
-from services.ingest.adapters.rate_limits import MemoryRateLimits
+from services.ingest.adapters.key_usage import TableKeyUsage
+from services.ingest.adapters.rate_limits import MemoryRateLimits, ValkeyRateLimits
 from services.ingest.adapters.replies import LogCommands
 from services.ingest.adapters.submissions import LogSubmissions
 from services.ingest.adapters.suppressions import SuppressionEntities
+from services.ingest.admission import Admission
 from services.ingest.api import errors
 from services.ingest.api.commands import commands_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
+from services.ingest.api.projects import projects_router
 from services.ingest.api.suppressions import suppressions_router
 from services.ingest.api.webhooks import webhooks_router
-from services.ingest.handlers import AcceptMessage, Admission
+from services.ingest.handlers import AcceptMessage
 from services.ingest.management.commands import ManageMessages
 from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.management.keys import ManageKeys
+from services.ingest.management.projects import ManageProjects
 from services.ingest.management.reads import ReadThrough
 from services.ingest.management.suppressions import ManageSuppressions
 from services.ingest.settings import IngestSettings, seals_of
@@ -51,6 +56,7 @@ class Ingest:
 
     parts: Sequence[Part]
     crash: Crash
+    app: FastAPI  # its routes are what the API has
 
 
 class Kafkaside:
@@ -89,10 +95,12 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     idempotency = _idempotency(settings, log, clock, crash)
     analytics = HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock)
     commands = _commands(settings, clock, log, crash)
-    app, admission = _app(settings, clock, log, tables, idempotency, commands, analytics)
-    kafka_side = Kafkaside([log, tables, idempotency, commands], crash)
-    http = HttpServer(Edge(app, admission), settings.host, settings.port, crash)
-    return Ingest([analytics, kafka_side, http], crash)
+    usage = TableKeyUsage(tables.table(TOPICS["api-key-usage"], ApiKeyUsage), log, clock, crash)
+    shared = ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock) if settings.valkey_url else None
+    app, front, admission = _app(settings, clock, log, tables, usage, shared, idempotency, commands, analytics)
+    kafka_side = Kafkaside([log, tables, usage, idempotency, commands], crash)
+    http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
+    return Ingest([*([shared] if shared else []), analytics, kafka_side, http], crash, app)
 
 
 def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash) -> LogIdempotency:
@@ -122,10 +130,12 @@ def _app(
     clock: Clock,
     log: Log,
     tables: Tables,
+    usage: TableKeyUsage,
+    shared: ValkeyRateLimits | None,
     idempotency: LogIdempotency,
     commands: LogCommands,
     analytics: HttpAnalytics,
-) -> tuple[ASGIApp, Admission]:
+) -> tuple[FastAPI, ASGIApp, Admission]:
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
     domains = tables.table(TOPICS["domains"], Domain)
@@ -133,10 +143,18 @@ def _app(
     endpoint_table = TableEntities(tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint), clock)
     ids = _message_ids(settings)
 
-    freshness = TableFreshness(tables, within=_FRESH_WITHIN)
-    admission = Admission(freshness, KeyIndex(keys), MemoryRateLimits(clock), replicas=settings.replicas)
+    admission = Admission(
+        clock,
+        TableFreshness(tables, within=_FRESH_WITHIN),
+        KeyIndex(keys, projects),
+        usage,
+        MemoryRateLimits(clock),
+        replicas=settings.replicas,
+        shared=shared,
+    )
+    senders = SenderDirectory(projects, domains)
     submissions = LogSubmissions(log, clock, first_turn=randbits(16))
-    accept = AcceptMessage(clock, ids, SenderDirectory(projects, domains), submissions, idempotency)
+    accept = AcceptMessage(clock, ids, senders, submissions, idempotency)
     endpoints = ManageEndpoints(
         clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
     )
@@ -155,8 +173,9 @@ def _app(
     app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
     app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))))
-    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock))))
-    return Shortcut(app, direct(app, send)), admission
+    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, usage)))
+    app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
+    return app, Shortcut(app, direct(app, send)), admission
 
 
 def _message_ids(settings: IngestSettings) -> MessageIds:

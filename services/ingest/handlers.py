@@ -1,4 +1,4 @@
-"""Who may come in, and what becomes of a mail: the order of work that makes 202 mean "durable, once" (R1, R3, R4, R13, R14).
+"""What becomes of a mail: the order of work that makes 202 mean "durable, once" (R1, R3, R4, R13).
 
 It must never wait for another service, and never decide from a table what a claim has decided already.
 """
@@ -12,74 +12,18 @@ from chassis.log import LogUnavailable
 from schemas.mail import LANE_OF, Environment
 from services.ingest import metrics
 from services.ingest.domain.acceptance import Accepted, accepted_by, answer_of, claim_of, place_of, submits_of
-from services.ingest.domain.access import Caller, Scope, bearer_of, caller_of, invalid_key, require
+from services.ingest.domain.access import Caller, may_send_from
 from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
 from services.ingest.domain.faults import UNKNOWN_OUTCOME_HINT, Fault, Refused, invalid
 from services.ingest.domain.idempotency import KeyedBody, fingerprint, read_key
-from services.ingest.domain.keys import hash_of, well_formed
 from services.ingest.domain.submission import Submission, check_batch_fits, parse_object, read_submission
 from services.ingest.domain.times import check_times
-from services.ingest.ports import Allowance, Claimed, Freshness, IdempotencyLog, Keys, RateLimits, Senders, Submissions
+from services.ingest.ports import Claimed, IdempotencyLog, Senders, Submissions
 
 TOTAL_SECONDS = 2.5  # for the whole request: a client that waits longer has its own time-out by then
 HELP_AFTER_SECONDS = 0.5  # a winner takes some 10 ms; one that has not finished by then is slow, frozen or dead
 RETRY_AFTER_SECONDS = 2
 PATH = "/v1/messages"
-# Requests a minute from one address that come without a good key: enough for a client with a typing error, too few
-# to guess keys with (D81). Good keys are never counted here.
-ANONYMOUS_PER_MINUTE = 300
-WAIT_SECONDS = 1  # tables catch up within a second, or the brokers are away
-
-
-class TooMany(Refused):
-    """429, until the bucket's window ends."""
-
-    def __init__(self, allowance: Allowance, now_s: int) -> None:
-        after = max(1, allowance.reset_at - now_s)
-        super().__init__("rate_limited", "Too many requests.", retry_after=after)
-
-
-class Admission:
-    """Authenticates by the key table, under its freshness lease, and counts."""
-
-    def __init__(self, freshness: Freshness, keys: Keys, limits: RateLimits, *, replicas: int) -> None:
-        self._freshness = freshness
-        self._keys = keys
-        self._limits = limits
-        self._replicas = replicas
-
-    def look(self, address: str) -> Allowance:
-        """What stands on an answer that no key was found for."""
-        return self._limits.look(f"address:{address}", self._share(ANONYMOUS_PER_MINUTE))
-
-    async def authenticate(self, authorization: str | None) -> Caller:
-        """Raises Refused: 401; 503 where a revocation might have been missed."""
-        text = bearer_of(authorization)
-        if not well_formed(text):
-            raise invalid_key()
-        if not await self._freshness.wait_fresh():
-            raise Refused("unavailable", "Keys can not be checked at this moment.", retry_after=WAIT_SECONDS)
-        key = self._keys.by_hash(hash_of(text))
-        if key is None or key.revoked_at is not None:
-            raise invalid_key()
-        return caller_of(key)
-
-    def count(self, caller: Caller) -> Allowance:
-        return self._limits.take(f"key:{caller.key_id}", self._share(caller.requests_per_minute))
-
-    def count_stranger(self, address: str) -> Allowance:
-        return self._limits.take(f"address:{address}", self._share(ANONYMOUS_PER_MINUTE))
-
-    def _share(self, per_minute: int) -> int:
-        """Each replica counts for itself, so each grants its part."""
-        return max(1, per_minute // self._replicas)
-
-
-def check(caller: Caller, allowance: Allowance, scope: Scope, now_s: int) -> None:
-    """Raises Refused: 429 before 403, so that a scope can not be probed for free."""
-    if not allowance.allowed:
-        raise TooMany(allowance, now_s)
-    require(caller, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +160,9 @@ class AcceptMessage:
         from_ = submission.from_ or self._default_from(caller)
         if not self._senders.owns_domain(caller.project_id, from_.domain):
             message = f"The domain {from_.domain} is not a verified domain of this project."
+            raise invalid([Fault("from", "sender_not_allowed", message)])
+        if not may_send_from(caller, from_.domain):
+            message = f"This key may not send from {from_.domain}."
             raise invalid([Fault("from", "sender_not_allowed", message)])
         return from_
 

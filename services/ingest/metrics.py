@@ -34,3 +34,7 @@ unreadable_verdicts = Counter("ingest_unreadable_verdicts_total", "Verdicts that
 unreadable_claims = Counter(
     "ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over."
 )
+locally_counted_requests = Counter(
+    "ingest_locally_counted_requests_total",
+    "Requests counted by this replica alone, against its part of the limit, because Valkey is away (R14).",
+)

@@ -11,7 +11,7 @@ from schemas.mail import Lane
 from schemas.replies import Verdict
 from schemas.tables import ApiKey, Project, Suppression
 from services.ingest.domain.acceptance import Placed
-from services.ingest.domain.access import Caller
+from services.ingest.domain.access import Caller, KnownKey
 from services.ingest.domain.pages import PageRequest
 from services.ingest.domain.suppression_list import Selection
 
@@ -27,7 +27,21 @@ class Freshness(Protocol):
 
 
 class Keys(Protocol):
-    def by_hash(self, sha256: str) -> ApiKey | None: ...
+    def by_hash(self, sha256: str) -> KnownKey | None: ...
+
+    def per_minute(self, caller: Caller) -> int:
+        """The rate limit of a key: its own, or its project's plan."""
+        ...
+
+
+class KeyUsage(Protocol):
+    """When keys were last used, to the minute (R13)."""
+
+    def used(self, caller: Caller) -> None:
+        """Note it; what is noted is written later, at once for all requests of a minute."""
+        ...
+
+    def last_used(self, key_id: str) -> str | None: ...
 
 
 class Senders(Protocol):
@@ -57,6 +71,14 @@ class RateLimits(Protocol):
 
     def look(self, bucket: str, per_minute: int) -> Allowance:
         """How it stands, without counting."""
+        ...
+
+
+class SharedRateLimits(Protocol):
+    """Counters that all replicas share."""
+
+    async def take(self, bucket: str, per_minute: int) -> Allowance | None:
+        """Count one request against `bucket`; None where the counters are away, and each must count for itself."""
         ...
 
 
@@ -156,6 +178,12 @@ class SuppressionList(Entities[Suppression], Protocol):
 class FeedbackInputs(Protocol):
     async def report(self, project_id: str, feedback: Feedback) -> None:
         """Append it for the router that owns the message; a repeat has the same id and counts once."""
+        ...
+
+
+class ApiKeys(Entities[ApiKey], Protocol):
+    def anyones(self, key: str) -> ApiKey | None:
+        """Whosever it is: for admin keys."""
         ...
 
 

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from chassis.sealing import Seals
 from chassis.settings import ServiceSettings
 from schemas.topics import Duration
+from services.ingest.domain.networks import Network, parse_network
 
 _MIN_SECRET_BYTES = 16
 
@@ -28,6 +29,13 @@ def _secrets_by_version(text: object) -> object:
     return found
 
 
+def _networks(text: object) -> object:
+    """A comma list of CIDR blocks."""
+    if not isinstance(text, str):
+        return text
+    return tuple(parse_network(part) for part in text.split(",") if part.strip())
+
+
 class IngestSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="INGEST_", extra="ignore")
 
@@ -39,6 +47,10 @@ class IngestSettings(ServiceSettings):
     sealing_keys: SecretStr  # comma list, newest first
     replicas: Annotated[int, Field(ge=1)] = 1  # each grants its part of a rate limit
     idempotency_window: Duration = timedelta(hours=24)  # R3; half of the topic's retention
+    # Counters of rate limits that replicas share (valkey:// or valkeys://); none: each grants its part.
+    valkey_url: SecretStr | None = None
+    # Comma list of CIDR blocks whose X-Forwarded-For is believed; none: the peer is the client.
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
 
     @field_validator("message_id_secrets", "internal_secret")
@@ -46,6 +58,13 @@ class IngestSettings(ServiceSettings):
     def _not_empty(cls, value: object) -> object:
         if not value:
             raise ValueError("may not be empty")
+        return value
+
+    @field_validator("valkey_url")
+    @classmethod
+    def _a_valkey(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("valkey://", "valkeys://")):
+            raise ValueError("write valkey://host:port/0 or valkeys://…")
         return value
 
     @field_validator("sealing_keys")

@@ -13,7 +13,7 @@ from chassis.settings import KafkaSettings
 from chassis.table import Tables
 from schemas.deliveries import Delivery
 from schemas.envelope import decode
-from schemas.tables import ApiKey, Domain, Project, Suppression, WebhookEndpoint
+from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
 from schemas.topics import TOPICS
 from services.ingest.adapters.directory import KeyIndex
 from services.ingest.adapters.idempotency import read as read_claim
@@ -85,7 +85,8 @@ READERS: dict[tuple[str, str], Read] = {
     ("suppressions", "ingest"): table_of("suppressions", Suppression, plain),
     ("suppressions", "router"): table_of("suppressions", Suppression, RouterSuppressions),
     ("suppressions", "sender"): table_of("suppressions", Suppression, SenderSuppressions),
-    ("api-keys", "ingest"): table_of("api-keys", ApiKey, lambda _, table: KeyIndex(table)),
+    ("api-keys", "ingest"): table_of("api-keys", ApiKey, lambda _, table: KeyIndex(table, {})),
+    ("api-key-usage", "ingest"): table_of("api-key-usage", ApiKeyUsage, plain),
     ("projects", "ingest"): table_of("projects", Project, plain),
     ("domains", "ingest"): table_of("domains", Domain, plain),
     ("webhook-endpoints", "ingest"): table_of("webhook-endpoints", WebhookEndpoint, plain),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from chassis.table import LEASE, Table, Tables
 from schemas.tables import ApiKey, Domain, Project
+from services.ingest.domain.access import Caller, KnownKey, known_key_of
+from services.ingest.domain.projects import requests_per_minute_of
 
 
 class TableFreshness:
@@ -18,20 +20,26 @@ class TableFreshness:
 
 
 class KeyIndex:
-    """The key table by the hash of the key."""
+    """The key table by the hash of the key, and what each key is granted."""
 
-    def __init__(self, table: Table[ApiKey]) -> None:
-        self._by_hash: dict[str, ApiKey] = {}
+    def __init__(self, table: Table[ApiKey], projects: Mapping[str, Project]) -> None:
+        self._projects = projects
+        self._by_hash: dict[str, KnownKey] = {}
         table.on_change(self._changed)
 
-    def by_hash(self, sha256: str) -> ApiKey | None:
+    def by_hash(self, sha256: str) -> KnownKey | None:
         return self._by_hash.get(sha256)
+
+    def per_minute(self, caller: Caller) -> int:
+        if caller.requests_per_minute is not None:
+            return caller.requests_per_minute
+        return requests_per_minute_of(self._projects.get(caller.project_id))
 
     def _changed(self, _: str, before: ApiKey | None, after: ApiKey | None) -> None:
         if before is not None:
             self._by_hash.pop(before.sha256, None)
         if after is not None:
-            self._by_hash[after.sha256] = after
+            self._by_hash[after.sha256] = known_key_of(after)
 
 
 class SenderDirectory:

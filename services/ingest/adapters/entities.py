@@ -9,10 +9,10 @@ from chassis.clock import Clock
 from chassis.ids import new_id
 from chassis.table import Table
 from schemas.envelope import seal
-from schemas.tables import ApiKey, Suppression, WebhookEndpoint
+from schemas.tables import ApiKey, Project, Suppression, WebhookEndpoint
 from services.ingest.domain.pages import PageRequest, Position, cursor_of
 
-E = TypeVar("E", ApiKey, Suppression, WebhookEndpoint)
+E = TypeVar("E", ApiKey, Project, Suppression, WebhookEndpoint)
 
 
 class TableEntities(Generic[E]):
@@ -26,7 +26,11 @@ class TableEntities(Generic[E]):
 
     def get(self, project_id: str, key: str) -> E | None:
         found = self._table.get(key)
-        return found if found is not None and found.project_id == project_id else None
+        return found if found is not None and _owner_of(found) == project_id else None
+
+    def anyones(self, key: str) -> E | None:
+        """By the table's key, whosever it is: for admin keys."""
+        return self._table.get(key)
 
     def page(self, project_id: str, page: PageRequest) -> tuple[Sequence[E], str | None]:
         order = self._order.get(project_id, [])
@@ -43,7 +47,7 @@ class TableEntities(Generic[E]):
             source="ingest",
             subject=entity.id,
             time_ms=now_ms,
-            project_id=entity.project_id,
+            project_id=_owner_of(entity) or entity.id,
         )
         await self._table.put(key, envelope)
 
@@ -52,9 +56,14 @@ class TableEntities(Generic[E]):
 
     def _changed(self, key: str, before: E | None, after: E | None) -> None:
         if before is not None:
-            order = self._order[before.project_id]
+            order = self._order[_owner_of(before)]
             del order[bisect_left(order, (before.created_at, key))]
             if not order:
-                del self._order[before.project_id]
+                del self._order[_owner_of(before)]
         if after is not None:
-            insort(self._order[after.project_id], (after.created_at, key))
+            insort(self._order[_owner_of(after)], (after.created_at, key))
+
+
+def _owner_of(entity: E) -> str:
+    """Whose list it stands in: its project's. Projects stand in the installation's."""
+    return "" if isinstance(entity, Project) else entity.project_id

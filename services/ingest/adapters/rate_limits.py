@@ -1,18 +1,31 @@
-"""Rate limits in this process's memory, by fixed windows of a minute: a window's end is exactly X-RateLimit-Reset (R14).
+"""Rate limits by fixed windows of a minute, in this process's memory or shared in Valkey: a window's end is exactly
+X-RateLimit-Reset (R14).
 
 The rules are `limits`'; the counters are ours, for the library's own keep a thread, or look at every key, to forget
 old ones: both stall a loop that is busy.
 """
 
+import asyncio
 import math
 from functools import lru_cache
+from typing import Any
 
 from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from chassis.clock import Clock
+from chassis.telemetry import logger
+from services.ingest import metrics
 from services.ingest.ports import Allowance
+
+_WINDOW = 60  # seconds
+_VALKEY_WITHIN = 0.25  # seconds: a round trip takes less than one millisecond; no request waits longer for a counter
+_VALKEY_AWAY = 1.0  # seconds until one request asks it again: meanwhile, none waits for it
+_VALKEY_CONNECTIONS = 32  # they are busy for a millisecond; more would only stand in its memory
+
+_log = logger("rate_limits")
 
 
 class WindowCounters(Storage):
@@ -80,6 +93,70 @@ class MemoryRateLimits:
     def _allowance(self, bucket: str, per_minute: int, *, allowed: bool) -> Allowance:
         reset_time, remaining = self._limiter.get_window_stats(_limit(per_minute), bucket)
         return Allowance(allowed, per_minute, max(0, remaining), math.ceil(reset_time))
+
+
+class ValkeyRateLimits:
+    """Counters that all replicas share. A window is the server's: of its clock, from a key's first request on."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._storage = RedisStorage(
+            f"async+{url}",
+            implementation="valkey",
+            key_prefix="sendarix",
+            socket_timeout=_VALKEY_WITHIN,
+            socket_connect_timeout=_VALKEY_WITHIN,
+        )
+        errors = self._storage.base_exceptions
+        self._errors: tuple[type[Exception], ...] = (
+            OSError,
+            TimeoutError,
+            *(errors if isinstance(errors, tuple) else (errors,)),
+        )
+        self._clock = clock
+        self._turns = asyncio.Semaphore(_VALKEY_CONNECTIONS)
+        self._ends: dict[str, int] = {}  # Unix seconds by API key: asked for once per window
+        self._ask_again_at = float("-inf")  # monotonic
+        self._away = False
+
+    async def start(self) -> None:
+        """Connects with the first request: to be away is no reason not to start."""
+
+    async def stop(self) -> None:
+        bridge: Any = self._storage.bridge  # its type knows no connections
+        await bridge.get_connection().aclose()
+
+    async def take(self, bucket: str, per_minute: int) -> Allowance | None:
+        now = self._clock.monotonic()
+        if self._away and now < self._ask_again_at:
+            metrics.locally_counted_requests.inc()
+            return None
+        self._ask_again_at = now + _VALKEY_AWAY  # where it is away, the others do not wait for this request's answer
+        try:
+            async with asyncio.timeout(_VALKEY_WITHIN), self._turns:
+                count = await self._storage.incr(bucket, _WINDOW)
+                reset_at = await self._reset_at(bucket, count)
+        except self._errors as error:
+            self._told(away=True, reason=repr(error))
+            metrics.locally_counted_requests.inc()
+            return None
+        self._told(away=False)
+        return Allowance(count <= per_minute, per_minute, max(0, per_minute - count), reset_at)
+
+    async def _reset_at(self, bucket: str, count: int) -> int:
+        now = self._clock.now_ms() / 1000
+        if count == 1:
+            self._ends[bucket] = math.ceil(now + _WINDOW)
+        elif self._ends.get(bucket, 0) <= now:
+            self._ends[bucket] = math.ceil(await self._storage.get_expiry(bucket))
+        return self._ends[bucket]
+
+    def _told(self, *, away: bool, reason: str = "") -> None:
+        """Log it once, when it goes and when it comes back."""
+        if away and not self._away:
+            _log.warning("rate_limits_not_shared", reason=reason)
+        elif self._away and not away:
+            _log.info("rate_limits_shared_again")
+        self._away = away
 
 
 @lru_cache(maxsize=1024)

@@ -12,17 +12,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.clock import Clock
 from services.ingest import metrics
+from services.ingest.admission import Admission, TooMany, check
 from services.ingest.domain.access import Caller
 from services.ingest.domain.access import Scope as KeyScope
 from services.ingest.domain.faults import Refused
-from services.ingest.handlers import Admission, TooMany, check
+from services.ingest.domain.networks import Network, client_of
 from services.ingest.ports import Allowance
 
 _STATE = "allowance"
+_ADDRESS = "client_address"
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 DRAIN_OCTETS = 8 * 1024 * 1024
 DRAIN_SECONDS = 2.0
-_UNAUTHORIZED = 401
+# Without a good key, or with one where it must not be used: nothing that a key's owner should pay for.
+_STRANGERS = frozenset({"missing_api_key", "invalid_api_key", "address_not_allowed"})
 
 
 class Gate:
@@ -34,40 +37,54 @@ class Gate:
 
     async def admit(self, request: Request, scope: KeyScope) -> Caller:
         try:
-            caller = await self._admission.authenticate(request.headers.get("authorization"))
+            address = request.scope["state"][_ADDRESS]
+            caller = await self._admission.authenticate(request.headers.get("authorization"), address)
         except Refused as refused:
             self._count_stranger(request, refused)
             raise
-        allowance = request.scope["state"][_STATE] = self._admission.count(caller)
+        allowance = request.scope["state"][_STATE] = await self._admission.count(caller)
         check(caller, allowance, scope, self._clock.now_ms() // 1000)
         return caller
 
+    def admit_recipient(self, request: Request) -> None:
+        """Lets in who has a link instead of a key. Raises Refused (429)."""
+        state = request.scope["state"]
+        allowance = state[_STATE] = self._admission.count_link(state[_ADDRESS])
+        if not allowance.allowed:
+            raise TooMany(allowance, self._clock.now_ms() // 1000)
+
     def _count_stranger(self, request: Request, refused: Refused) -> None:
-        if refused.status != _UNAUTHORIZED:
+        if refused.code not in _STRANGERS:
             return
-        allowance = request.scope["state"][_STATE] = self._admission.count_stranger(address_of(request.scope))
+        state = request.scope["state"]
+        allowance = state[_STATE] = self._admission.count_stranger(state[_ADDRESS])
         if not allowance.allowed:
             raise TooMany(allowance, self._clock.now_ms() // 1000) from refused
 
 
 class Edge:
-    """The outermost ASGI layer: adds X-RateLimit-* to every answer, errors of every kind included, and counts it."""
+    """The outermost ASGI layer: adds X-RateLimit-* to every answer, errors of every kind included, and counts it.
 
-    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+    It knows whose X-Forwarded-For may be believed, and tells the gate who the client is.
+    """
+
+    def __init__(self, app: ASGIApp, admission: Admission, trusted_proxies: Sequence[Network]) -> None:
         self._app = app
         self._admission = admission
+        self._trusted = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         state = scope["state"] = dict(scope.get("state") or {})
+        state[_ADDRESS] = address_of(scope, self._trusted)
         body = _Body(scope, receive)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await body.drain()
-                allowance = state.get(_STATE) or self._admission.look(address_of(scope))
+                allowance = state.get(_STATE) or self._admission.look(state[_ADDRESS])
                 message["headers"] = [*message.get("headers", ()), *_headers_of(allowance)]
                 metrics.requests.labels(_route_of(scope), scope["method"], message["status"]).inc()
             await send(message)
@@ -104,10 +121,14 @@ class _Body:
             return
 
 
-def address_of(scope: Scope) -> str:
-    """The peer's address, as far as we see it."""
+def address_of(scope: Scope, trusted: Sequence[Network]) -> str:
+    """The client's address: the peer's, or what trusted proxies say."""
     client: Sequence[Any] | None = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    peer = str(client[0]) if client else "unknown"
+    if not trusted:
+        return peer
+    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return client_of(peer, forwarded, trusted)
 
 
 def _headers_of(allowance: Allowance) -> list[tuple[bytes, bytes]]:

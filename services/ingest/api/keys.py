@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Request, Response
 
 from chassis.http import json_response
-from services.ingest.api.bodies import page_response, read_object
+from services.ingest.api.bodies import MAX_SMALL_BODY_OCTETS, page_response, read_body, read_object
 from services.ingest.api.edge import Gate
 from services.ingest.domain.pages import read_page
+from services.ingest.domain.submission import parse_object
 from services.ingest.management.keys import ManageKeys
 
 
@@ -18,7 +19,18 @@ def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:
 
     async def listed(request: Request) -> Response:
         caller = await gate.admit(request, "api_keys.read")
-        return page_response(*keys.page(caller, read_page(request.query_params)))
+        query = request.query_params
+        return page_response(*keys.page(caller, read_page(query), query.get("project_id")))
+
+    async def one(request: Request) -> Response:
+        caller = await gate.admit(request, "api_keys.read")
+        return json_response(keys.show(caller, request.path_params["key_id"]))
+
+    async def rotate(request: Request) -> Response:
+        caller = await gate.admit(request, "api_keys.write")
+        raw = await read_body(request, MAX_SMALL_BODY_OCTETS)
+        body = parse_object(raw) if raw else {}  # all of its members have a default
+        return json_response(await keys.rotate(caller, request.path_params["key_id"], body), status=201)
 
     async def revoke(request: Request) -> Response:
         caller = await gate.admit(request, "api_keys.write")
@@ -26,5 +38,7 @@ def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:
 
     router.add_api_route("/api-keys", create, methods=["POST"])
     router.add_api_route("/api-keys", listed, methods=["GET", "HEAD"])
+    router.add_api_route("/api-keys/{key_id}", one, methods=["GET", "HEAD"])
+    router.add_api_route("/api-keys/{key_id}/rotate", rotate, methods=["POST"])
     router.add_api_route("/api-keys/{key_id}", revoke, methods=["DELETE"])
     return router

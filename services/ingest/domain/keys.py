@@ -15,8 +15,6 @@ from chassis.ids import RandomBits
 
 KeyEnvironment = Literal["live", "test", "admin"]
 
-STANDARD_REQUESTS_PER_MINUTE = 1000  # the `standard` plan
-
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_DIGITS = 32
 _CHECK_DIGITS = 6

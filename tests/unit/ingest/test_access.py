@@ -2,9 +2,18 @@
 
 import pytest
 
-from services.ingest.domain.access import SCOPES, Caller, Scope, bearer_of, may, require
+from services.ingest.domain.access import (
+    OF_ADMINS,
+    ONLY_OF_ADMINS,
+    SCOPES,
+    Caller,
+    Scope,
+    bearer_of,
+    may,
+    may_send_from,
+    require,
+)
 from services.ingest.domain.faults import Refused
-from services.ingest.domain.key_requests import read_key_request
 from services.ingest.domain.keys import KeyEnvironment
 
 
@@ -19,9 +28,23 @@ def test_each_scope_opens_its_own_door_only(scope: Scope) -> None:
     assert not may(caller(), scope)
 
 
-@pytest.mark.parametrize("scope", sorted(SCOPES))
-def test_admin_keys_manage_keys_and_do_nothing_else(scope: Scope) -> None:
-    assert may(caller("*", environment="admin"), scope) is scope.startswith("api_keys.")
+@pytest.mark.parametrize("scope", sorted(SCOPES | ONLY_OF_ADMINS))
+def test_admin_keys_make_projects_and_keys_and_do_nothing_else(scope: Scope) -> None:
+    assert may(caller("*", environment="admin"), scope) is (scope in OF_ADMINS)
+    assert sorted(OF_ADMINS) == ["api_keys.read", "api_keys.write", "projects.read", "projects.write"]
+
+
+@pytest.mark.parametrize("scope", sorted(ONLY_OF_ADMINS))
+def test_no_scope_opens_what_is_the_admins(scope: Scope) -> None:
+    assert not may(caller("*", scope), scope)
+
+
+def test_a_key_may_be_bound_to_senders() -> None:
+    """R13: exactly the domains it names; a subdomain is another domain."""
+    bound = Caller("prj_1", "key_1", "live", ("*",), None, ("shop.example",))
+    assert may_send_from(bound, "shop.example")
+    assert not may_send_from(bound, "mail.shop.example")
+    assert may_send_from(caller("*"), "any.example")
 
 
 def test_a_missing_scope_is_403() -> None:
@@ -40,30 +63,3 @@ def test_no_key_in_the_request(header: str | None) -> None:
 def test_a_key_in_the_request() -> None:
     assert bearer_of("Bearer abc") == "abc"
     assert bearer_of("bearer  abc") == "abc"
-
-
-def test_new_keys_hold_no_more_than_their_maker() -> None:
-    asked = {"name": "n", "environment": "live", "scopes": ["messages.send"]}
-    assert read_key_request(asked, caller("api_keys.write", "messages.send")).scopes == ("messages.send",)
-    assert read_key_request({"name": "n", "environment": "test"}, caller("api_keys.write")).scopes == (
-        "api_keys.write",
-    )
-    assert read_key_request({"name": "n", "environment": "live"}, caller("*", environment="admin")).scopes == ("*",)
-    for maker in (caller("api_keys.write"), caller("*", environment="test")):
-        with pytest.raises(Refused) as refused:
-            read_key_request(asked, maker)
-        assert refused.value.code == "insufficient_scope"
-
-
-def test_faults_of_a_key_request() -> None:
-    body = {"name": "", "environment": "admin", "scopes": ["x", 7], "expires_at": "x", "plan": "x"}
-    with pytest.raises(Refused) as refused:
-        read_key_request(body, caller("*"))
-    assert {(fault.field, fault.code) for fault in refused.value.faults} == {
-        ("name", "invalid_value"),
-        ("environment", "invalid_value"),
-        ("scopes[0]", "unknown_scope"),
-        ("scopes[1]", "unknown_scope"),
-        ("expires_at", "unsupported_field"),
-        ("plan", "unknown_field"),
-    }
