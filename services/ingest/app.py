@@ -22,6 +22,7 @@ from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
 from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableFreshness
 from services.ingest.adapters.entities import TableEntities
+from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.key_usage import TableKeyUsage
 from services.ingest.adapters.rate_limits import MemoryRateLimits, ValkeyRateLimits
@@ -36,7 +37,9 @@ from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.projects import projects_router
 from services.ingest.api.suppressions import suppressions_router
+from services.ingest.api.unsubscribe import unsubscribe_router
 from services.ingest.api.webhooks import webhooks_router
+from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.handlers import AcceptMessage
 from services.ingest.management.commands import ManageMessages
 from services.ingest.management.endpoints import ManageEndpoints
@@ -44,6 +47,7 @@ from services.ingest.management.keys import ManageKeys
 from services.ingest.management.projects import ManageProjects
 from services.ingest.management.reads import ReadThrough
 from services.ingest.management.suppressions import ManageSuppressions
+from services.ingest.management.unsubscribe import Unsubscribe
 from services.ingest.settings import IngestSettings, seals_of
 
 _FRESH_WITHIN = 1.0  # seconds a request waits for tables that lag
@@ -154,7 +158,8 @@ def _app(
     )
     senders = SenderDirectory(projects, domains)
     submissions = LogSubmissions(log, clock, first_turn=randbits(16))
-    accept = AcceptMessage(clock, ids, senders, submissions, idempotency)
+    links = _links(settings)
+    accept = AcceptMessage(clock, ids, senders, submissions, idempotency, links)
     endpoints = ManageEndpoints(
         clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
     )
@@ -172,12 +177,24 @@ def _app(
     app.include_router(messages_router(gate, send, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
-    app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, LogAccountEvents(log))))
+    events = LogAccountEvents(log)
+    app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, events)))
+    unsubscribe = Unsubscribe(clock, suppressions, events, LogFeedback(log))
+    app.include_router(unsubscribe_router(gate, links, unsubscribe))
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, usage)))
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
     return app, Shortcut(app, direct(app, send)), admission
 
 
 def _message_ids(settings: IngestSettings) -> MessageIds:
-    secrets = {version: secret.get_secret_value() for version, secret in settings.message_id_secrets.items()}
+    secrets = _secrets(settings)
     return MessageIds(secrets, max(secrets))
+
+
+def _links(settings: IngestSettings) -> UnsubscribeLinks:
+    public_url = settings.public_url or f"http://127.0.0.1:{settings.port}"
+    return UnsubscribeLinks(public_url.rstrip("/"), _secrets(settings))
+
+
+def _secrets(settings: IngestSettings) -> dict[int, bytes]:
+    return {version: secret.get_secret_value() for version, secret in settings.message_id_secrets.items()}

@@ -18,6 +18,7 @@ from services.ingest.domain.faults import UNKNOWN_OUTCOME_HINT, Fault, Refused, 
 from services.ingest.domain.idempotency import KeyedBody, fingerprint, read_key
 from services.ingest.domain.submission import Submission, check_batch_fits, parse_object, read_submission
 from services.ingest.domain.times import check_times
+from services.ingest.domain.unsubscribe import UnsubscribeLinks, scope_of
 from services.ingest.ports import Claimed, IdempotencyLog, Senders, Submissions
 
 TOTAL_SECONDS = 2.5  # for the whole request: a client that waits longer has its own time-out by then
@@ -55,9 +56,16 @@ class AcceptMessage:
     """Handles one `POST /messages` after authentication and rate limit."""
 
     def __init__(
-        self, clock: Clock, ids: MessageIds, senders: Senders, submissions: Submissions, idempotency: IdempotencyLog
+        self,
+        clock: Clock,
+        ids: MessageIds,
+        senders: Senders,
+        submissions: Submissions,
+        idempotency: IdempotencyLog,
+        links: UnsubscribeLinks,
     ) -> None:
         self._clock = clock
+        self._links = links
         self._ids = ids
         self._senders = senders
         self._submissions = submissions
@@ -152,8 +160,18 @@ class AcceptMessage:
         )
         environment: Environment = "live" if caller.environment == "live" else "test"
         return submission, Accepted(
-            message_ids, new_id("sub", now_ms), now_ms, from_.header, environment, caller.key_id
-        )  # fmt: skip
+            message_ids,
+            new_id("sub", now_ms),
+            now_ms,
+            from_.header,
+            environment,
+            caller.key_id,
+            self._unsubscribe_scope(caller, submission),
+        )
+
+    def _unsubscribe_scope(self, caller: Caller, submission: Submission) -> str | None:
+        project = self._senders.project(caller.project_id)
+        return None if project is None else scope_of(submission.tags, submission.headers, project.unsubscribe_tags)
 
     def _sender(self, caller: Caller, submission: Submission) -> Address:
         """Who the mail is from: the domain must be the project's (R4)."""
@@ -178,6 +196,8 @@ class AcceptMessage:
         self, project_id: str, submission: Submission, accepted: Accepted, deadline: Deadline
     ) -> None:  # fmt: skip
         submits = submits_of(submission, accepted, valid_until_ms=deadline.broker_ms)
+        if accepted.unsubscribe_scope is not None:
+            submits = self._links.with_links(project_id, submits, accepted.unsubscribe_scope)
         place = place_of(accepted.message_ids)
         await self._submissions.submit(project_id, submits, place, within=self._left(deadline))
 

@@ -51,6 +51,8 @@ class IngestSettings(ServiceSettings):
     valkey_url: SecretStr | None = None
     # Comma list of CIDR blocks whose X-Forwarded-For is believed; none: the peer is the client.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    # Where recipients reach this service: the links that mails carry. None: as on one machine.
+    public_url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")] | None = None
     allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
 
     @field_validator("message_id_secrets", "internal_secret")

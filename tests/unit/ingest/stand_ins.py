@@ -8,7 +8,11 @@ from schemas.inputs import Submit
 from schemas.mail import Lane
 from schemas.tables import Project
 from services.ingest.domain.acceptance import Placed
+from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.ports import Claimed
+
+
+LINKS = UnsubscribeLinks("https://mail.example", {1: b"0123456789abcdef"})
 
 
 class Died(Exception):

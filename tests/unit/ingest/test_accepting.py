@@ -11,7 +11,17 @@ from services.ingest.domain.access import Caller
 from services.ingest.domain.faults import Refused
 from services.ingest.handlers import AcceptMessage, Answer, SendRequest
 from services.ingest.ports import Senders
-from tests.unit.ingest.stand_ins import ClaimLog, Died, Directory, Faults, HandClock, Inputs, Kafka, NobodyAsks
+from tests.unit.ingest.stand_ins import (
+    LINKS,
+    ClaimLog,
+    Died,
+    Directory,
+    Faults,
+    HandClock,
+    Inputs,
+    Kafka,
+    NobodyAsks,
+)
 
 IDS = MessageIds({1: b"0123456789abcdef"}, 1)
 CALLER = Caller("prj_1", "key_1", "live", ("*",), 1000)
@@ -25,7 +35,7 @@ class Replica:
         faults = faults or Faults()
         self.inputs = Inputs(kafka, faults)
         self.claims = ClaimLog(kafka, faults)
-        self.accept = AcceptMessage(kafka.clock, IDS, senders or Directory(), self.inputs, self.claims)
+        self.accept = AcceptMessage(kafka.clock, IDS, senders or Directory(), self.inputs, self.claims, LINKS)
 
     async def send(self, body: dict[str, Any], key: str | None = "k", caller: Caller = CALLER) -> Answer:
         headers = [] if key is None else [key]
@@ -211,7 +221,7 @@ async def test_the_whole_request_has_one_deadline(kafka: Kafka) -> None:
             return False
 
     helper = Replica(kafka)
-    helper.accept = AcceptMessage(kafka.clock, IDS, Directory(), helper.inputs, SlowClaims(kafka, Faults()))
+    helper.accept = AcceptMessage(kafka.clock, IDS, Directory(), helper.inputs, SlowClaims(kafka, Faults()), LINKS)
     assert (await refusal(helper.send(BODY))).status == 503
     assert kafka.submits == []
 
