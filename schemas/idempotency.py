@@ -21,7 +21,9 @@ class Claim(Payload):
     api_key_id: str
     valid_until_ms: int  # broker time: a claim that landed later is void
     unsubscribe_scope: str | None = None  # of its one-click links: a tag, or "*"; null: it has none
+    template_id: str | None = None  # and not its name: another template may have that by now
     template_version: int | None = None  # resolved at acceptance; a batch has one per item
+    template_ids: list[str | None] = []
     template_versions: list[int | None] = []
 
 

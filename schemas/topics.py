@@ -19,6 +19,7 @@ from schemas.mail import Lane
 from schemas.replies import REPLIES
 from schemas.states import STATE_RECORDS
 from schemas.tables import API_KEY_USAGE, API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
+from schemas.templates import TEMPLATES
 from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_DELIVERIES
 
 RECORD_TYPES: Mapping[str, type[Payload]] = {
@@ -34,6 +35,7 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **PROJECTS,
     **DOMAINS,
     **WEBHOOK_ENDPOINTS,
+    **TEMPLATES,
     **QUEUE_STATE,
     **IDEMPOTENCY,
     **REPLIES,

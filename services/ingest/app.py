@@ -14,9 +14,11 @@ from chassis.http import HttpServer, create_app, direct
 from chassis.ids import MessageIds
 from chassis.log import Log
 from chassis.service import Crash, Part
-from chassis.table import Tables
+from chassis.table import Table, Tables
 from chassis.tail import Tail
+from schemas.envelope import Payload
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
+from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
@@ -26,9 +28,11 @@ from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.key_usage import TableKeyUsage
 from services.ingest.adapters.rate_limits import MemoryRateLimits, ValkeyRateLimits
+from services.ingest.adapters.rendering import RenderingPool
 from services.ingest.adapters.replies import LogCommands
 from services.ingest.adapters.submissions import LogSubmissions
 from services.ingest.adapters.suppressions import SuppressionEntities
+from services.ingest.adapters.templates import TableTemplates
 from services.ingest.admission import Admission
 from services.ingest.api import errors
 from services.ingest.api.commands import commands_router
@@ -37,6 +41,7 @@ from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.projects import projects_router
 from services.ingest.api.suppressions import suppressions_router
+from services.ingest.api.templates import templates_router
 from services.ingest.api.unsubscribe import unsubscribe_router
 from services.ingest.api.webhooks import webhooks_router
 from services.ingest.domain.unsubscribe import UnsubscribeLinks
@@ -47,6 +52,7 @@ from services.ingest.management.keys import ManageKeys
 from services.ingest.management.projects import ManageProjects
 from services.ingest.management.reads import ReadThrough
 from services.ingest.management.suppressions import ManageSuppressions
+from services.ingest.management.templates import ManageTemplates
 from services.ingest.management.unsubscribe import Unsubscribe
 from services.ingest.settings import IngestSettings, seals_of
 
@@ -101,10 +107,13 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     commands = _commands(settings, clock, log, crash)
     usage = TableKeyUsage(tables.table(TOPICS["api-key-usage"], ApiKeyUsage), log, clock, crash)
     shared = ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock) if settings.valkey_url else None
-    app, front, admission = _app(settings, clock, log, tables, usage, shared, idempotency, commands, analytics)
+    rendering = RenderingPool()
+    app, front, admission = _app(
+        settings, clock, log, tables, usage, shared, idempotency, commands, analytics, rendering
+    )
     kafka_side = Kafkaside([log, tables, usage, idempotency, commands], crash)
     http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
-    return Ingest([*([shared] if shared else []), analytics, kafka_side, http], crash, app)
+    return Ingest([*([shared] if shared else []), analytics, rendering, kafka_side, http], crash, app)
 
 
 def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash) -> LogIdempotency:
@@ -139,6 +148,7 @@ def _app(
     idempotency: LogIdempotency,
     commands: LogCommands,
     analytics: HttpAnalytics,
+    rendering: RenderingPool,
 ) -> tuple[FastAPI, ASGIApp, Admission]:
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
@@ -159,7 +169,9 @@ def _app(
     senders = SenderDirectory(projects, domains)
     submissions = LogSubmissions(log, clock, first_turn=randbits(16))
     links = _links(settings)
-    accept = AcceptMessage(clock, ids, senders, submissions, idempotency, links)
+    template_table: Table[Payload] = tables.table(TOPICS["templates"], Template, TemplateVersion)
+    templates = TableTemplates(template_table, clock)
+    accept = AcceptMessage(clock, ids, senders, submissions, idempotency, links, templates, rendering)
     endpoints = ManageEndpoints(
         clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
     )
@@ -177,6 +189,8 @@ def _app(
     app.include_router(messages_router(gate, send, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
+    kept_templates = ManageTemplates(clock, templates, rendering, keep=2 * settings.idempotency_window)
+    app.include_router(templates_router(gate, kept_templates))
     events = LogAccountEvents(log)
     app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, events)))
     unsubscribe = Unsubscribe(clock, suppressions, events, LogFeedback(log))

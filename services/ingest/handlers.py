@@ -11,15 +11,25 @@ from chassis.ids import MessageIds, new_id
 from chassis.log import LogUnavailable
 from schemas.mail import LANE_OF, Environment
 from services.ingest import metrics
-from services.ingest.domain.acceptance import Accepted, accepted_by, answer_of, claim_of, place_of, submits_of
+from services.ingest.domain.acceptance import (
+    Accepted,
+    Pinned,
+    accepted_by,
+    answer_of,
+    claim_of,
+    pinned_by,
+    place_of,
+    submits_of,
+)
 from services.ingest.domain.access import Caller, may_send_from
 from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
 from services.ingest.domain.faults import UNKNOWN_OUTCOME_HINT, Fault, Refused, invalid
 from services.ingest.domain.idempotency import KeyedBody, fingerprint, read_key
 from services.ingest.domain.submission import Submission, check_batch_fits, parse_object, read_submission
+from services.ingest.domain.templates import filled, parts_of, sendable
 from services.ingest.domain.times import check_times
 from services.ingest.domain.unsubscribe import UnsubscribeLinks, scope_of
-from services.ingest.ports import Claimed, IdempotencyLog, Senders, Submissions
+from services.ingest.ports import Claimed, IdempotencyLog, Render, Senders, Submissions, Templates
 
 TOTAL_SECONDS = 2.5  # for the whole request: a client that waits longer has its own time-out by then
 HELP_AFTER_SECONDS = 0.5  # a winner takes some 10 ms; one that has not finished by then is slow, frozen or dead
@@ -63,6 +73,8 @@ class AcceptMessage:
         submissions: Submissions,
         idempotency: IdempotencyLog,
         links: UnsubscribeLinks,
+        templates: Templates,
+        render: Render,
     ) -> None:
         self._clock = clock
         self._links = links
@@ -70,9 +82,13 @@ class AcceptMessage:
         self._senders = senders
         self._submissions = submissions
         self._idempotency = idempotency
+        self._templates = templates
+        self._render = render
 
     async def __call__(self, request: SendRequest) -> Answer:
-        """1 parse, 2 fingerprint, 3 look the key up, 4 validate, 5 sender identity, 6 claim, 7 submit. Raises Refused."""
+        """1 parse, 2 fingerprint, 3 look the key up, 4 validate and fill in the template, 5 sender, 6 claim,
+        7 submit. Raises Refused.
+        """
         deadline = self._deadline()
         keyed = read_key(request.key_headers, parse_object(request.raw))  # 1
         try:
@@ -83,7 +99,7 @@ class AcceptMessage:
             raise _unknown() from error
 
     async def _accept(self, caller: Caller, keyed: KeyedBody, deadline: Deadline) -> Answer:
-        submission, accepted = self._validate(caller, keyed)  # 4, 5
+        submission, accepted = await self._validate(caller, keyed)  # 4, 5
         await self._submit(caller.project_id, submission, accepted, deadline)  # 7
         metrics.accepted_messages.inc(len(accepted.message_ids))
         return Answer(answer_of(submission, accepted), replayed=False)
@@ -97,7 +113,7 @@ class AcceptMessage:
         holder = self._idempotency.holder(key)  # 3
         if holder is not None:
             return await self._replay(caller, key, keyed, holder, asked, deadline)
-        submission, accepted = self._validate(caller, keyed)  # 4, 5
+        submission, accepted = await self._validate(caller, keyed)  # 4, 5
         answer = answer_of(submission, accepted)
         claim = claim_of(
             accepted,
@@ -131,15 +147,19 @@ class AcceptMessage:
         return Answer(holder.claim.answer.encode(), replayed=True)
 
     async def _help(self, caller: Caller, keyed: KeyedBody, holder: Claimed, deadline: Deadline) -> None:
-        """Write what the holder would have: its claim and the identical body, no table. The router drops the second."""
+        """Write what the holder would have: its claim (template's version included) and the identical body, no table as
+        it is now. The router drops the second.
+        """
         try:
-            submission = read_submission(keyed.body)
+            submission = await self._filled(read_submission(keyed.body), pinned_by(holder.claim))
         except Refused as refused:  # the holder ran a version of us with other rules
             raise _unknown() from refused
         await self._submit(caller.project_id, submission, accepted_by(holder.claim), deadline)
 
-    def _validate(self, caller: Caller, keyed: KeyedBody) -> tuple[Submission, Accepted]:
+    async def _validate(self, caller: Caller, keyed: KeyedBody) -> tuple[Submission, Accepted]:
         submission = read_submission(keyed.body, keyed.faults)
+        pinned = self._pin(caller, submission)
+        submission = await self._filled(submission, pinned)
         lane = LANE_OF[submission.priority]
         if len(submission.recipients) > 1:
             check_batch_fits(submission, self._submissions.max_bytes(lane))
@@ -167,7 +187,25 @@ class AcceptMessage:
             environment,
             caller.key_id,
             self._unsubscribe_scope(caller, submission),
+            pinned,
         )
+
+    def _pin(self, caller: Caller, submission: Submission) -> Pinned | None:
+        """The version that is published now."""
+        if submission.template is None:
+            return None
+        template, version = sendable(self._templates.find(caller.project_id, submission.template.template))
+        return Pinned(template.id, version)
+
+    async def _filled(self, submission: Submission, pinned: Pinned | None) -> Submission:
+        """The submission with what its template makes of its data. Raises Refused (422)."""
+        if submission.template is None or pinned is None:
+            return submission
+        version = self._templates.version(pinned.template_id, pinned.version)
+        if version is None:
+            raise Refused("unavailable", "The template is not known here yet.", retry_after=RETRY_AFTER_SECONDS)
+        parts = parts_of(version, without_subject=bool(submission.subject))
+        return filled(submission, version, await self._render.render(parts, submission.template.data))
 
     def _unsubscribe_scope(self, caller: Caller, submission: Submission) -> str | None:
         project = self._senders.project(caller.project_id)

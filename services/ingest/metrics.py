@@ -1,6 +1,6 @@
 """What ingest counts. Labels are closed sets: a route's pattern, never a path; an outcome, never a key."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 requests = Counter(
     "ingest_requests_total",
@@ -31,6 +31,13 @@ command_seconds = Histogram(
     buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 2.5),
 )
 unreadable_verdicts = Counter("ingest_unreadable_verdicts_total", "Verdicts that do not decode: passed over.")
+stopped_renderings = Counter(
+    "ingest_stopped_renderings_total",
+    "Templates whose rendering was ended, by what it took too much of: time, memory, size.",
+    ["of"],
+)
+turned_away = Counter("ingest_turned_away_total", "Large requests answered with 503, for no memory came free in time.")
+large_body_bytes = Gauge("ingest_large_body_bytes", "Memory reserved for the bodies of large requests at hand.")
 unreadable_claims = Counter(
     "ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over."
 )

@@ -1,8 +1,8 @@
 """What the handlers need of the outside, by capability. Every port that writes raises `chassis.log.LogUnavailable`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from schemas.envelope import Payload
 from schemas.idempotency import Claim
@@ -10,10 +10,12 @@ from schemas.inputs import Command, Feedback, Submit
 from schemas.mail import Lane
 from schemas.replies import Verdict
 from schemas.tables import ApiKey, Project, Suppression
+from schemas.templates import Template, TemplateVersion
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller, KnownKey
 from services.ingest.domain.pages import PageRequest
 from services.ingest.domain.suppression_list import Selection
+from services.ingest.domain.templates import Part, Rendered
 
 P = TypeVar("P", bound=Payload)
 
@@ -175,15 +177,69 @@ class SuppressionList(Entities[Suppression], Protocol):
         ...
 
 
+class ApiKeys(Entities[ApiKey], Protocol):
+    def anyones(self, key: str) -> ApiKey | None:
+        """Whosever it is: for admin keys."""
+        ...
+
+
 class FeedbackInputs(Protocol):
     async def report(self, project_id: str, feedback: Feedback) -> None:
         """Append it for the router that owns the message; a repeat has the same id and counts once."""
         ...
 
 
-class ApiKeys(Entities[ApiKey], Protocol):
-    def anyones(self, key: str) -> ApiKey | None:
-        """Whosever it is: for admin keys."""
+class Templates(Protocol):
+    """What mail is made from (R8)."""
+
+    def find(self, project_id: str, name_or_id: str) -> Template | None:
+        """What is not deleted."""
+        ...
+
+    def version(self, template_id: str, number: int) -> TemplateVersion | None:
+        """Also of a template that was deleted lately: an accepted request may need it."""
+        ...
+
+
+class TemplateStore(Templates, Protocol):
+    """What their owners change. Where two writers take one name or number, the first in the log has it."""
+
+    def numbers(self, template_id: str) -> Sequence[int]:
+        """The versions there are, in order."""
+        ...
+
+    def page(self, project_id: str, page: PageRequest) -> tuple[Sequence[Template], str | None]: ...
+
+    def count(self, project_id: str) -> int: ...
+
+    def octets(self, project_id: str) -> int:
+        """Of all sources that are kept for the project."""
+        ...
+
+    def deleted(self, project_id: str) -> Sequence[Template]: ...
+
+    async def put(self, template: Template) -> None:
+        """Returns when it is applied here, as the next ones do."""
+        ...
+
+    async def put_version(self, version: TemplateVersion) -> None: ...
+
+    async def remove_version(self, version: TemplateVersion) -> None: ...
+
+    async def remove(self, template: Template) -> None:
+        """With all its versions."""
+        ...
+
+
+class Render(Protocol):
+    """Where customers' templates run: in bounds of time and memory, away from this process."""
+
+    async def render(self, parts: Mapping[Part, str], data: dict[str, Any]) -> Rendered:
+        """Raises Refused: 422 for what is wrong with the template or its data, 503 where it can not be found out."""
+        ...
+
+    async def variables(self, parts: Mapping[Part, str]) -> list[str]:
+        """The names that the sources use. Raises Refused: 422 for what is no template."""
         ...
 
 

@@ -19,6 +19,14 @@ from services.ingest.domain.submission import Submission
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """The version of a template that a mail is made from, whatever is published later."""
+
+    template_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What was decided once, at the first acceptance, and is never decided again."""
 
@@ -29,6 +37,7 @@ class Accepted:
     environment: Environment
     api_key_id: str
     unsubscribe_scope: str | None = None  # what its one-click links are for: a tag, or "*"; None: it has none
+    template: Pinned | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,8 @@ def submits_of(
             valid_until_ms=valid_until_ms,
             scheduled_ms=submission.times.scheduled_ms,
             deliver_before_ms=submission.times.deliver_before_ms,
+            template=submission.made_from,
+            template_version=accepted.template and accepted.template.version,
         )
         for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
     ]
@@ -132,9 +143,17 @@ def claim_of(
         from_=accepted.from_,
         environment=accepted.environment,
         api_key_id=accepted.api_key_id,
+        template_id=accepted.template and accepted.template.template_id,
+        template_version=accepted.template and accepted.template.version,
         unsubscribe_scope=accepted.unsubscribe_scope,
         valid_until_ms=valid_until_ms,
     )
+
+
+def pinned_by(claim: Claim) -> Pinned | None:
+    if claim.template_id is None or claim.template_version is None:
+        return None
+    return Pinned(claim.template_id, claim.template_version)
 
 
 def accepted_by(claim: Claim) -> Accepted:
@@ -146,6 +165,7 @@ def accepted_by(claim: Claim) -> Accepted:
         from_=claim.from_,
         environment=claim.environment,
         api_key_id=claim.api_key_id,
+        template=pinned_by(claim),
         unsubscribe_scope=claim.unsubscribe_scope,
     )
 

@@ -18,6 +18,7 @@ from services.ingest.domain.faults import Fault, Refused, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags, shown
 from services.ingest.domain.header_fields import MAX_LINE_OCTETS, header_faults
 from services.ingest.domain.recipients import Role, names_several, read_address, read_recipients, read_reply_to
+from services.ingest.domain.template_requests import TemplateUse, read_use
 from services.ingest.domain.times import Times, read_on_unknown, read_times
 
 MAX_METADATA = 50
@@ -31,9 +32,9 @@ _SCAN_CHARACTERS = 1024 * 1024  # of a body looked through at once: others get t
 
 FIELDS = frozenset(
     {"recipient", "to", "from", "subject", "text", "html", "headers", "metadata", "tags", "priority", "reply_to"}
-    | {"scheduled_time", "deliver_before", "on_unknown", "cc", "bcc", "attachments"}
+    | {"scheduled_time", "deliver_before", "on_unknown", "cc", "bcc", "attachments", "template", "template_data"}
 )
-UNSUPPORTED = frozenset({"template", "template_data"})
+UNSUPPORTED: frozenset[str] = frozenset()
 
 _PRIORITIES = frozenset(get_args(Priority))
 
@@ -58,6 +59,8 @@ class Submission:
     times: Times
     on_unknown: OnUnknown
     attachments: tuple[Attachment, ...]
+    template: TemplateUse | None  # it makes text and html, and the subject where that is empty
+    made_from: str | None = None  # the name of that template, once it has
 
     def addresses(self, role: Role) -> list[str]:
         """Of the recipients in this role, as they stand in a header."""
@@ -97,9 +100,11 @@ def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> S
     recipients = read_recipients(body, faults)
     from_ = read_address(body, "from", faults)
     reply_to = read_reply_to(body, faults)
+    template = read_use(body, faults)
     subject = _subject(body, faults)
     text, html = _body_part(body, "text", faults), _body_part(body, "html", faults)
-    if not text and not html and not any(fault.field in {"text", "html"} for fault in faults):
+    missing = not text and not html and body.get("template") is None
+    if missing and not any(fault.field in {"text", "html"} for fault in faults):
         faults.append(Fault("text", "required", "Give `text`, `html` or both."))
     headers = _string_map(body, "headers", faults)
     faults += header_faults(headers, reply_to_given=bool(reply_to))
@@ -116,7 +121,7 @@ def read_submission(body: Mapping[str, Any], earlier: Sequence[Fault] = ()) -> S
     return Submission(
         tuple(recipient.address for recipient in recipients), tuple(recipient.role for recipient in recipients),
         names_several(body), from_, reply_to, subject, text, html, headers, metadata, tags, priority, size,
-        times, on_unknown, attachments,
+        times, on_unknown, attachments, template,
     )  # fmt: skip
 
 
@@ -131,6 +136,8 @@ def check_batch_fits(submission: Submission, max_bytes: int) -> None:
 def _subject(body: Mapping[str, Any], faults: list[Fault]) -> str:
     value = body.get("subject")
     if value is None or value == "":
+        if body.get("template") is not None:
+            return ""
         faults.append(Fault("subject", "required", "Give a subject."))
     elif not isinstance(value, str):
         faults.append(Fault("subject", "invalid_type", "A subject is a string."))

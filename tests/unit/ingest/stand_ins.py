@@ -1,16 +1,18 @@
 """Stand-ins for what handlers need of the outside: a claim log and an input log in memory, with faults on demand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from schemas.idempotency import Claim
 from schemas.inputs import Submit
 from schemas.mail import Lane
 from schemas.tables import Project
+from schemas.templates import Template, TemplateVersion
 from services.ingest.domain.acceptance import Placed
+from services.ingest.domain.templates import Part, Rendered
 from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.ports import Claimed
-
 
 LINKS = UnsubscribeLinks("https://mail.example", {1: b"0123456789abcdef"})
 
@@ -134,6 +136,22 @@ class Directory:
 
     def owns_domain(self, project_id: str, domain: str) -> bool:
         return domain in self.domains
+
+
+class NoTemplates:
+    """The ports `Templates` and `Render`, where no mail has a template."""
+
+    def find(self, project_id: str, name_or_id: str) -> Template | None:
+        return None
+
+    def version(self, template_id: str, number: int) -> TemplateVersion | None:
+        return None
+
+    async def render(self, parts: Mapping[Part, str], data: dict[str, Any]) -> Rendered:
+        raise AssertionError("there is nothing to render")
+
+    async def variables(self, parts: Mapping[Part, str]) -> list[str]:
+        raise AssertionError("there is nothing to check")
 
 
 class NobodyAsks:

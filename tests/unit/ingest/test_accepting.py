@@ -21,6 +21,7 @@ from tests.unit.ingest.stand_ins import (
     Inputs,
     Kafka,
     NobodyAsks,
+    NoTemplates,
 )
 
 IDS = MessageIds({1: b"0123456789abcdef"}, 1)
@@ -35,7 +36,9 @@ class Replica:
         faults = faults or Faults()
         self.inputs = Inputs(kafka, faults)
         self.claims = ClaimLog(kafka, faults)
-        self.accept = AcceptMessage(kafka.clock, IDS, senders or Directory(), self.inputs, self.claims, LINKS)
+        self.accept = AcceptMessage(
+            kafka.clock, IDS, senders or Directory(), self.inputs, self.claims, LINKS, NoTemplates(), NoTemplates()
+        )
 
     async def send(self, body: dict[str, Any], key: str | None = "k", caller: Caller = CALLER) -> Answer:
         headers = [] if key is None else [key]
@@ -221,7 +224,9 @@ async def test_the_whole_request_has_one_deadline(kafka: Kafka) -> None:
             return False
 
     helper = Replica(kafka)
-    helper.accept = AcceptMessage(kafka.clock, IDS, Directory(), helper.inputs, SlowClaims(kafka, Faults()), LINKS)
+    helper.accept = AcceptMessage(
+        kafka.clock, IDS, Directory(), helper.inputs, SlowClaims(kafka, Faults()), LINKS, NoTemplates(), NoTemplates()
+    )
     assert (await refusal(helper.send(BODY))).status == 503
     assert kafka.submits == []
 

@@ -77,7 +77,7 @@ def test_all_faults_at_once() -> None:
         metadata={"a": 1},
         tags=["no spaces please"],
         priority="urgent",
-        template="x",
+        template_data={"a": 1},
         colour="red",
         **{"from": "x"},
     )
@@ -92,21 +92,10 @@ def test_all_faults_at_once() -> None:
             ("metadata.a", "invalid_type"),
             ("tags[0]", "invalid_tag"),
             ("priority", "invalid_value"),
-            ("template", "unsupported_field"),
+            ("template_data", "conflict"),
             ("colour", "unknown_field"),
         ]
     )
-
-
-@pytest.mark.parametrize("field", ["template", "template_data"])
-def test_a_field_that_is_not_built_yet_is_never_ignored(field: str) -> None:
-    assert faults_of(**{field: "x"}) == [(field, "unsupported_field")]
-    with pytest.raises(Refused) as refused:
-        read(**{field: "x"})
-    assert refused.value.code == "unsupported_field"
-    with pytest.raises(Refused) as refused:
-        read(**{field: "x"}, priority="?")
-    assert refused.value.code == "validation_error"
 
 
 @pytest.mark.parametrize("field", ["recipient", "subject", "text"])

@@ -19,7 +19,7 @@ from services.ingest.domain.times import (
     read_times,
 )
 from services.ingest.handlers import AcceptMessage, Answer, SendRequest
-from tests.unit.ingest.stand_ins import LINKS, ClaimLog, Directory, Faults, HandClock, Inputs, Kafka
+from tests.unit.ingest.stand_ins import LINKS, ClaimLog, Directory, Faults, HandClock, Inputs, Kafka, NoTemplates
 
 NOW = 1_790_000_000_000
 CALLER = Caller("prj_1", "key_1", "live", ("*",), 1000)
@@ -131,7 +131,16 @@ def test_a_leap_year_is_a_year() -> None:
 def accepting(kafka: Kafka) -> AcceptMessage:
     ids = MessageIds({1: b"0123456789abcdef"}, 1)
     faults = Faults()
-    return AcceptMessage(kafka.clock, ids, Directory(), Inputs(kafka, faults), ClaimLog(kafka, faults), LINKS)
+    return AcceptMessage(
+        kafka.clock,
+        ids,
+        Directory(),
+        Inputs(kafka, faults),
+        ClaimLog(kafka, faults),
+        LINKS,
+        NoTemplates(),
+        NoTemplates(),
+    )
 
 
 async def sent(kafka: Kafka, key: str | None = None, **fields: Any) -> Answer:
