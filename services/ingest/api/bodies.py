@@ -1,34 +1,61 @@
-"""Request bodies, read within bounds of size and time, and answers written."""
+"""Request bodies, read and inflated within bounds of size, time and memory; and answers written.
+
+A body is held once, as it came or as it inflated. What is too long or too slow costs no more than its bound.
+"""
 
 import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from chassis.budget import ByteBudget, NoRoom, Room
 from chassis.http import json_response
+from services.ingest import metrics
 from services.ingest.domain.faults import Refused
 from services.ingest.domain.submission import parse_object
 
-# Six bytes may stand for one in JSON (\u00e9): 128 KiB of content and room for the rest. Larger is not read to its end.
+MAX_MAIL_OCTETS = 52_428_800  # R5: after decompression
 MAX_BODY_OCTETS = 1024 * 1024
 MAX_SMALL_BODY_OCTETS = 64 * 1024  # webhooks, suppressions, keys
-# From the headers to the end of the body; a slow sender holds a connection and nothing else for so long.
+# Up to here a body needs no room: a thousand of them at once are less than the room that large ones share.
+ORDINARY_OCTETS = 256 * 1024
+# From the headers to the end of the body; a slow sender holds a connection and nothing else for so long. A large body
+# has longer, as long as it comes at this pace: it holds memory that others wait for.
 RECEIVE_SECONDS = 15.0
+OCTETS_PER_SECOND = 1024 * 1024
+ROOM_SECONDS = 5.0  # a large body takes about a second, so some of those who wait get room
+_RETRY_AFTER_SECONDS = 5
+_INFLATE_STEP = 256 * 1024  # of output at once: others get their turn in between
+
+
+class Mails:
+    """Bodies of requests that send, which may be large: all that are at hand share one budget of memory."""
+
+    def __init__(self, memory: ByteBudget) -> None:
+        self._memory = memory
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytearray]:
+        """The raw body; whoever has parsed it should clear it. Raises Refused: 413, 400, 415, or 503 without room."""
+        with self._memory.room() as room:
+            try:
+                yield await _body(request, MAX_MAIL_OCTETS, room)
+            except NoRoom as error:
+                metrics.turned_away.inc()
+                await _discard(request)
+                message = "Too many large requests are at hand; nothing was accepted."
+                raise Refused("unavailable", message, retry_after=_RETRY_AFTER_SECONDS) from error
+            finally:
+                metrics.large_body_bytes.set(self._memory.held - room.octets)
 
 
 async def read_body(request: Request, limit: int = MAX_BODY_OCTETS) -> bytes:
     """The raw body. Raises Refused: 413 as soon as it is known to be too long, 400 where it does not come in time."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(limit)
-    try:
-        async with asyncio.timeout(RECEIVE_SECONDS):
-            return await _read(request, limit)
-    except TimeoutError as error:
-        raise Refused("incomplete_body", f"The body did not arrive within {RECEIVE_SECONDS:g} s.") from error
-    except ClientDisconnect as error:
-        raise Refused("incomplete_body", "The connection ended before the body did.") from error
+    return bytes(await _body(request, limit, None))
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -41,16 +68,84 @@ def page_response(data: list[dict[str, Any]], cursor: str | None) -> Response:
     return json_response({"object": "list", "data": data, "has_more": cursor is not None, "next_cursor": cursor})
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
+async def _body(request: Request, limit: int, room: Room | None) -> bytearray:
+    declared = _declared(request)
+    if declared > limit:
+        raise _too_large(limit)
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", "", "gzip", "x-gzip"}:
+        raise Refused("unsupported_encoding", "This Content-Encoding is not understood; gzip is.")
+    if room is not None and declared > ORDINARY_OCTETS:
+        await room.grow(declared, within=ROOM_SECONDS)
+    try:
+        async with asyncio.timeout(RECEIVE_SECONDS) as deadline:
+            chunks = _paced(request, deadline, limit)
+            return await _gathered(_inflated(chunks) if "gzip" in coding else chunks, limit, room)
+    except TimeoutError as error:
+        message = (
+            f"The body did not arrive within {RECEIVE_SECONDS:g} s, or then at {OCTETS_PER_SECOND} bytes a second."
+        )
+        raise Refused("incomplete_body", message) from error
+    except ClientDisconnect as error:
+        raise Refused("incomplete_body", "The connection ended before the body did.") from error
+
+
+def _declared(request: Request) -> int:
+    text = request.headers.get("content-length", "0")
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0
+
+
+async def _gathered(chunks: AsyncIterator[bytes], limit: int, room: Room | None) -> bytearray:
+    body = bytearray()
+    async for chunk in chunks:
+        size = len(body) + len(chunk)
         if size > limit:
             raise _too_large(limit)
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if room is not None and size > max(ORDINARY_OCTETS, room.octets):
+            # By doubling: the length is not known. Only who holds nothing yet may wait.
+            await room.grow(min(2 * size, limit), within=0 if room.octets else ROOM_SECONDS)
+        body += chunk
+    return body
+
+
+async def _paced(request: Request, deadline: asyncio.Timeout, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes; each byte gives the rest of it a little more time. Raises Refused (413)."""
+    ends, received = asyncio.get_running_loop().time() + RECEIVE_SECONDS, 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limit:  # also of bytes that inflate to nothing
+            raise _too_large(limit)
+        deadline.reschedule(ends + received / OCTETS_PER_SECOND)
+        yield chunk
+
+
+async def _inflated(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """One gzip member, in pieces of bounded size, whatever it inflates to. Raises Refused (400)."""
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        async for chunk in chunks:
+            piece, rest = inflater.decompress(chunk, _INFLATE_STEP), inflater.unconsumed_tail
+            while piece:
+                yield piece
+                await asyncio.sleep(0)
+                piece, rest = inflater.decompress(rest, _INFLATE_STEP), inflater.unconsumed_tail
+            if inflater.unused_data:
+                raise Refused("invalid_encoding", "The body goes on behind the end of its gzip.")
+    except zlib.error as error:
+        raise Refused("invalid_encoding", "The body is not gzip, as its Content-Encoding says.") from error
+    if not inflater.eof:
+        raise Refused("invalid_encoding", "The body ends before its gzip does.")
+
+
+async def _discard(request: Request) -> None:
+    """Read the body and keep nothing: a client that is still writing would see a reset instead of its answer."""
+    try:
+        async with asyncio.timeout(RECEIVE_SECONDS):
+            async for _ in request.stream():
+                pass
+    except (TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: it was being read already
+        return
 
 
 def _too_large(limit: int) -> Refused:
-    return Refused("payload_too_large", f"The body of this request has at most {limit} bytes.")
+    return Refused("payload_too_large", f"The body of this request has at most {limit} bytes, after decompression.")

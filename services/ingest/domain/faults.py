@@ -30,6 +30,7 @@ CODES: dict[str, Meaning] = {
     "invalid_json": Meaning(400, "Send one JSON object in UTF-8, without NaN, lone surrogates or deep nesting."),
     "incomplete_body": Meaning(400, "Send the whole body, at once. The request was not carried out."),
     "invalid_idempotency_key": Meaning(400, "Send one Idempotency-Key of 1 to 256 printable characters, or none."),
+    "invalid_encoding": Meaning(400, "Send one gzip member, whole, with nothing behind it; or send without it."),
     "missing_api_key": Meaning(401, "Send the header `Authorization: Bearer <key>`."),
     "invalid_api_key": Meaning(401, "Check the key, or create a new one. Do not retry unchanged."),
     "insufficient_scope": Meaning(403, "Use a key that has the scope. Do not retry unchanged."),
@@ -37,6 +38,7 @@ CODES: dict[str, Meaning] = {
     "not_found": Meaning(404, "Check the id. An id of another project is not found either."),
     "conflict": Meaning(409, "Read the message: its state does not allow this. Do not retry unchanged."),
     "payload_too_large": Meaning(413, "Make the message smaller, or name fewer recipients. Do not retry unchanged."),
+    "unsupported_encoding": Meaning(415, "Compress the body with gzip, or not at all. Do not retry unchanged."),
     "validation_error": Meaning(
         422, "Correct the fields named in `errors`; all of them are listed. Nothing was queued."
     ),
