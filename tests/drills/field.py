@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from aiokafka.errors import KafkaError
 
+from schemas.deliveries import AttemptStarted
 from schemas.mail import TERMINAL
 from tests.drills import commits
 from tests.drills.load import BODY, SUBJECT, Load
@@ -53,6 +54,7 @@ class Field:
     usage: list[Usage] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # found on the way
     unknowns: int = 0
+    claims: dict[str, str] = field(default_factory=dict)  # owners of attempts that are begun and have no outcome yet
     _taken_at: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
     def take(self, mail: Taken) -> None:
@@ -73,6 +75,14 @@ class Field:
         now = asyncio.get_running_loop().time
         await until(lambda: sum(now() - at < REPLY_AFTER / 2 for at in self._taken_at) >= least, within=30, every=0.005)
 
+    async def sender_at_work(self, least: int) -> int:
+        """The replica that holds most open claims, once that is so many: who dies with nothing at hand proves nothing."""
+        await until(lambda: max(self._held_by(replica) for replica in (1, 2)) >= least, within=30, every=0.005)
+        return max((1, 2), key=self._held_by)
+
+    def _held_by(self, replica: int) -> int:
+        return sum(owner.startswith(f"snd_{replica}_") for owner in self.claims.values())
+
     def assert_in_flight(self, load: Load, what: str) -> None:
         assert self.in_flight(load), f"nothing was in flight when {what}: the drill proves nothing"
 
@@ -90,6 +100,18 @@ class Field:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
                         self._note(orjson.loads(record.value))
+
+    async def follow_claims(self) -> None:
+        """Know which sender has which attempt at hand, as its journal says."""
+        async with self.stack.subscription("attempt-journal") as consumer:
+            while True:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    for record in records:
+                        entry = orjson.loads(record.value)
+                        if entry["type"] == AttemptStarted.TYPE:
+                            self.claims.setdefault(record.key.decode(), entry["data"]["owner"])
+                        else:
+                            self.claims.pop(record.key.decode(), None)
 
     def _note(self, event: Mapping[str, Any]) -> None:
         known = self.last.get(event["subject"], (0, "", ""))
@@ -211,7 +233,8 @@ async def field_of(
             endpoint = {"url": receiver.url("/events"), "events": ["*"]}
             status, _, _ = await stack.call("POST", "/v1/webhooks", endpoint)
             assert status == 201
-            watching = [asyncio.create_task(found.follow()), asyncio.create_task(found.measure())]
+            watched = (found.follow(), found.follow_claims(), found.measure())
+            watching = [asyncio.create_task(watch) for watch in watched]
             try:
                 yield found
             finally:

@@ -59,6 +59,7 @@ async def test_a_service_killed_with_mail_in_flight(field: Field, dice: Random, 
         await until(lambda: len(load.log.accepted) >= 20 + dice.randrange(20), within=30, every=0.005)
         if service == "sender":  # while replies to some final dots are due, which is where only honesty helps
             await field.wait_replies_due(4)
+            replica = await field.sender_at_work(2)
         pid = field.stack.kill(service, replica)
         field.assert_in_flight(load, f"{service} died")
         await field.judge_commits()
