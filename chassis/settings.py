@@ -40,6 +40,11 @@ class KafkaSettings(BaseSettings):
     request_timeout: Duration = timedelta(seconds=5)
     # How long a dead or frozen member keeps its partitions; leases end 1.5 s before it.
     session_timeout: Duration = timedelta(seconds=10)
+    # No knobs: each other value loses mail. They stand here so that whoever sets one is told, and nothing starts.
+    acks: Literal["all"] = "all"
+    enable_idempotence: Literal["true"] = "true"
+    enable_auto_commit: Literal["false"] = "false"
+    auto_offset_reset: Literal["none"] = "none"
 
 
 class ServiceSettings(BaseSettings):
@@ -64,7 +69,8 @@ def load_settings(settings: type[S], **overrides: Any) -> S:
     try:
         return settings(**overrides)
     except ValidationError as error:
-        prefix = settings.model_config.get("env_prefix", "")
+        faulty = KafkaSettings if error.title == KafkaSettings.__name__ else settings
+        prefix = faulty.model_config.get("env_prefix", "")
         for fault in error.errors():
             name = prefix + "_".join(map(str, fault["loc"]))
             print(f"{name.upper()}: {fault['msg']}", file=sys.stderr)

@@ -41,6 +41,27 @@ def test_names_every_fault_and_exits(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert all(name in told for name in ("DEMO_PORT", "DEMO_LADDER", "DEMO_LOG_LEVEL"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_ACKS", "1"),
+        ("KAFKA_ENABLE_IDEMPOTENCE", "false"),
+        ("KAFKA_ENABLE_AUTO_COMMIT", "true"),
+        ("KAFKA_AUTO_OFFSET_RESET", "latest"),
+    ],
+)
+def test_d5_a_client_that_would_lose_mail_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """D5: nothing starts, and whoever set it is told which word of his it was."""
+    monkeypatch.setenv("DEMO_PORT", "8080")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        load_settings(DemoSettings)
+    assert stopped.value.code == 2
+    assert name in capsys.readouterr().err
+
+
 def test_how_clients_reach_the_brokers() -> None:
     plain = KafkaSettings.model_validate({"bootstrap_servers": "k:1"})
     assert connection(plain) == {"bootstrap_servers": "k:1", "security_protocol": "PLAINTEXT"}
