@@ -1,17 +1,27 @@
-"""What a new stack holds: one project, its verified domain, and API keys. Seeding again writes the same records."""
+"""What a new stack holds: one project, its verified domain, API keys, and the template of the documentation's example.
+
+Seeding again writes the same records.
+"""
 
 from collections.abc import Iterator
 
+from chassis.ids import derived_id
 from chassis.log import Log, Outgoing, outgoing
 from deploy.local.credentials import Credentials
 from schemas.envelope import Payload, seal, to_ms
 from schemas.tables import ApiKey, Domain, Project
+from schemas.templates import Template, TemplateVersion, version_key
 from schemas.topics import TOPICS
 from services.ingest.domain.keys import hash_of
 from services.ingest.domain.projects import STANDARD_REQUESTS_PER_MINUTE
 
 DOMAIN = "example.com"
 DEFAULT_FROM = "Sendarix <hello@example.com>"
+OTP_TEMPLATE = "otp-code"
+_OTP_HTML = """\
+<p>Your verification code is <strong>{{ code }}</strong>.</p>
+<p>It is valid for {{ expires_in }}. If you did not ask for it, do nothing.</p>
+"""
 _REQUESTS_PER_MINUTE = 1_000_000  # nobody who tries things out, or measures, shall meet the limit
 _WITHIN = 30.0  # seconds
 
@@ -28,6 +38,9 @@ def records(credentials: Credentials) -> Iterator[Outgoing]:
     yield _record(credentials, "domains", f"{project}:{DOMAIN}", _domain(credentials))
     for name in credentials.keys:
         yield _record(credentials, "api-keys", credentials.keys[name].id, _api_key(credentials, name))
+    version = _otp_version(credentials)
+    yield _record(credentials, "templates", version_key(version), version)
+    yield _record(credentials, "templates", version.id, _otp_template(credentials))
 
 
 def _project(credentials: Credentials) -> Project:
@@ -57,6 +70,34 @@ def _api_key(credentials: Credentials, name: str) -> ApiKey:
         requests_per_minute=STANDARD_REQUESTS_PER_MINUTE if name == "standard" else _REQUESTS_PER_MINUTE,
         created_at=credentials.created_at,
         revoked_at=None,
+    )
+
+
+def _otp_template(credentials: Credentials) -> Template:
+    return Template(
+        id=derived_id("tpl", credentials.project_id, OTP_TEMPLATE),
+        project_id=credentials.project_id,
+        name=OTP_TEMPLATE,
+        published_version=1,
+        created_at=credentials.created_at,
+        updated_at=credentials.created_at,
+        deleted_at=None,
+    )
+
+
+def _otp_version(credentials: Credentials) -> TemplateVersion:
+    """For the documentation's example; it gives its own subject, and the project the sender."""
+    return TemplateVersion(
+        id=derived_id("tpl", credentials.project_id, OTP_TEMPLATE),
+        project_id=credentials.project_id,
+        name=OTP_TEMPLATE,
+        version=1,
+        token="seed",  # noqa: S106  # it tells writers apart, nothing else
+        subject="Your verification code is {{ code }}",
+        text=None,
+        html=_OTP_HTML,
+        from_=None,
+        created_at=credentials.created_at,
     )
 
 

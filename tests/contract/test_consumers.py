@@ -10,13 +10,15 @@ from chassis.claims import ClaimOf, CloseOf
 from chassis.clock import SystemClock
 from chassis.log import Incoming, Log
 from chassis.settings import KafkaSettings
-from chassis.table import Tables
+from chassis.table import Table, Tables
 from schemas.deliveries import Delivery
-from schemas.envelope import decode
+from schemas.envelope import Payload, decode
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
+from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.ingest.adapters.directory import KeyIndex
 from services.ingest.adapters.idempotency import read as read_claim
+from services.ingest.adapters.templates import TableTemplates
 from services.router.adapters.suppressions import SuppressionIndex as RouterSuppressions
 from services.sender.adapters.suppressions import SuppressionIndex as SenderSuppressions
 from services.sender.domain.mime import compose
@@ -77,6 +79,13 @@ def delivery(record: Incoming) -> None:
     partition.apply(record)
 
 
+def templates(record: Incoming) -> None:
+    table: Table[Payload] = tables().table(TOPICS["templates"], Template, TemplateVersion)
+    TableTemplates(table, SystemClock())
+    table.apply(record)
+    assert record.key in table
+
+
 def plain(_: Tables, __: object) -> None:
     """The service reads the table as it is."""
 
@@ -93,6 +102,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("webhook-endpoints", "webhooks"): table_of(
         "webhook-endpoints", WebhookEndpoint, lambda made, table: EndpointTable(made, table, SystemClock())
     ),
+    ("templates", "ingest"): templates,
     ("idempotency", "ingest"): claim,
     ("deliveries.main.express", "sender"): mail,
     ("deliveries.main.standard", "sender"): mail,

@@ -12,7 +12,7 @@ import pytest_asyncio
 from services.ingest.adapters.render_worker import CPU_SECONDS, MEMORY_BYTES
 from services.ingest.adapters.rendering import RenderingPool
 from services.ingest.domain.faults import Refused
-from services.ingest.domain.templates import MAX_RENDERED_OCTETS
+from services.ingest.domain.templates import MAX_RENDERED_OCTETS, Part
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 # The kernel looks at the timer with each tick of its own clock, and counts what it has used in ticks, too; to fork the
@@ -188,6 +188,6 @@ async def test_workers_end_with_the_service_and_see_none_of_its_secrets() -> Non
 
 async def test_data_in_any_order_make_one_mail(pool: RenderingPool) -> None:
     """R3: a repeat with its members in another order is the same request."""
-    source = {"text": "{% for name in data %}{{ name }}{% endfor %}"}
+    source: dict[Part, str] = {"text": "{% for name in data %}{{ name }}{% endfor %}"}
     one = await pool.render(source, {"data": {"b": 1, "a": 2}})
     assert one == await pool.render(source, {"data": {"a": 2, "b": 1}})
