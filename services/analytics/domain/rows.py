@@ -16,10 +16,13 @@ from chassis.ids import parse_message_id
 from schemas.envelope import Envelope, Payload, to_ms, to_timestamp
 from schemas.events import (
     MessageAccepted,
+    MessageCancelled,
     MessageEvent,
+    MessageExpired,
     MessageHeld,
     MessageOutcome,
     MessageQueued,
+    MessageScheduled,
     MessageSuppressed,
 )
 from schemas.webhooks import WebhookAttempt
@@ -143,8 +146,9 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         raise ValueError("an event of a message needs its sequence")
     queued = data if isinstance(data, MessageQueued) else None
     attempt = data.attempt if isinstance(data, MessageOutcome) else None
-    waiting = data if isinstance(data, MessageOutcome | MessageAccepted) else None
-    caused = data if isinstance(data, MessageSuppressed | MessageHeld) else waiting
+    waiting = data if isinstance(data, MessageOutcome | MessageAccepted | MessageScheduled) else None
+    ended = MessageSuppressed | MessageHeld | MessageCancelled | MessageExpired
+    caused = data if isinstance(data, ended) else waiting
     due = waiting.next_attempt_at if waiting else None
     return EventRow(
         position=position,

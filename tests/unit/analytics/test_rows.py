@@ -66,6 +66,23 @@ def test_why_a_message_was_suppressed_or_held() -> None:
 
 
 @pytest.mark.parametrize(
+    ("record_type", "status"),
+    [
+        ("message.scheduled", "scheduled"), ("message.rescheduled", "scheduled"),
+        ("message.cancelled", "cancelled"), ("message.expired", "expired"),
+    ],
+)  # fmt: skip
+def test_why_a_message_waits_for_its_time_or_was_given_up(record_type: str, status: str) -> None:
+    """R6, R7."""
+    example = next(each for _, each in EXAMPLES if each.record_type == record_type)
+    envelope = decode(example.value, TOPICS["message-events"].types)
+    said = orjson.loads(example.value)["data"]
+    row = event_row(envelope, example.value, Position("t", 0, 1))
+    assert (row.status, row.reason) == (status, said["reason"])
+    assert row.next_attempt_at == (to_ms(said["next_attempt_at"]) if "next_attempt_at" in said else 0)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"time": "2026-99-99T99:99:99.999Z"},
