@@ -127,13 +127,14 @@ def _fetch() -> None:
     shutil.rmtree(part)
 
 
-def prepare(place: KafkaPlace) -> list[str]:
+def prepare(place: KafkaPlace, changes: Mapping[str, str] | None = None) -> list[str]:
     """Write the configuration, format the storage once, and return the command that runs the broker.
 
-    Raises CannotRunError.
+    `changes` overrule the configuration of one node. Raises CannotRunError.
     """
     place.folder.mkdir(parents=True, exist_ok=True)
-    settings = properties(port=place.port, controller_port=place.controller_port, data=str(place.data.resolve()))
+    usual = properties(port=place.port, controller_port=place.controller_port, data=str(place.data.resolve()))
+    settings = {**usual, **(changes or {})}
     place.configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     base = [java(), f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", *_LOGGING, "-cp", class_path()]
     if not (place.data / "meta.properties").exists():

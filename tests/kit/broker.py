@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,12 +82,15 @@ class GivenBroker:
 class EmbeddedBroker:
     """Apache Kafka as a process of ours."""
 
-    def __init__(self) -> None:
-        self._place = KafkaPlace(Path(tempfile.mkdtemp(prefix="sendarix-kafka-")), *free_ports(2))
-        self._command = prepare(self._place)
+    def __init__(self, place: KafkaPlace | None = None, changes: Mapping[str, str] | None = None) -> None:
+        """Starts at once; with `changes` it is one of several, which is ready when enough of them are (`await_ready`)."""
+        self._place = place or KafkaPlace(Path(tempfile.mkdtemp(prefix="sendarix-kafka-")), *free_ports(2))
+        self._command = prepare(self._place, changes)
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
-        self.restart()
+        self.start()
+        if changes is None:
+            self.await_ready()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -115,6 +118,10 @@ class EmbeddedBroker:
 
     def restart(self) -> None:
         self.kill()
+        self.start()
+        self.await_ready()
+
+    def start(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._place.folder
@@ -122,6 +129,8 @@ class EmbeddedBroker:
         self._watcher = subprocess.Popen(
             ["sh", "-c", _WATCHER, str(self.pid)], stdin=subprocess.PIPE, start_new_session=True
         )
+
+    def await_ready(self) -> None:
         _await_ready(self.bootstrap_servers, lambda: _tail(self.log_file))
 
     def freeze(self) -> None:
@@ -208,10 +217,28 @@ def any_broker() -> Iterator[Broker]:
         yield broker
 
 
-def provision_topics(bootstrap_servers: str) -> None:
+@contextmanager
+def three_brokers() -> Iterator[list[EmbeddedBroker]]:
+    """A cluster, every topic on all three, an ack from two; not provisioned yet."""
+    places = [KafkaPlace(Path(tempfile.mkdtemp(prefix="sendarix-kafka-")), *free_ports(2)) for _ in range(3)]
+    voters = ",".join(f"{node}@127.0.0.1:{place.controller_port}" for node, place in enumerate(places, 1))
+    shared = {"controller.quorum.voters": voters, "offsets.topic.replication.factor": "3", "min.insync.replicas": "2"}
+    brokers: list[EmbeddedBroker] = []
+    try:
+        for node, place in enumerate(places, 1):
+            brokers.append(EmbeddedBroker(place, {**shared, "node.id": str(node)}))
+        for broker in brokers:
+            broker.await_ready()
+        yield brokers
+    finally:
+        for broker in brokers:
+            broker.close()
+
+
+def provision_topics(bootstrap_servers: str, *, replicas: int = 1, in_sync: int = 1) -> None:
     """Create every topic of topics.yaml there."""
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
-    settings = ProvisionSettings(replication_factor=1, min_insync_replicas=1)
+    settings = ProvisionSettings(replication_factor=replicas, min_insync_replicas=in_sync)
     _apart(lambda: asyncio.run(provision(kafka, settings)))
 
 
