@@ -8,6 +8,8 @@ from secrets import randbits
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from chassis.blobs import Blobs, open_storage
+from chassis.budget import ByteBudget
 from chassis.claims import Claims
 from chassis.clock import Clock, SystemClock
 from chassis.http import HttpServer, create_app, direct
@@ -22,6 +24,7 @@ from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
+from services.ingest.adapters.blobs import StoredContents, Sweeper
 from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableFreshness
 from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.feedback import LogFeedback
@@ -35,6 +38,7 @@ from services.ingest.adapters.suppressions import SuppressionEntities
 from services.ingest.adapters.templates import TableTemplates
 from services.ingest.admission import Admission
 from services.ingest.api import errors
+from services.ingest.api.bodies import Mails
 from services.ingest.api.commands import commands_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
@@ -57,6 +61,7 @@ from services.ingest.management.unsubscribe import Unsubscribe
 from services.ingest.settings import IngestSettings, seals_of
 
 _FRESH_WITHIN = 1.0  # seconds a request waits for tables that lag
+_STORAGE_WITHIN = 20.0  # seconds for one blob; what takes longer is away
 _READY_LAG = 2.0  # seconds that tables may lag before the load balancer should look elsewhere
 
 
@@ -108,10 +113,12 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     usage = TableKeyUsage(tables.table(TOPICS["api-key-usage"], ApiKeyUsage), log, clock, crash)
     shared = ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock) if settings.valkey_url else None
     rendering = RenderingPool()
+    blobs = Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN)
     app, front, admission = _app(
-        settings, clock, log, tables, usage, shared, idempotency, commands, analytics, rendering
+        settings, clock, log, tables, usage, shared, idempotency, commands, analytics, rendering, blobs
     )
-    kafka_side = Kafkaside([log, tables, usage, idempotency, commands], crash)
+    sweeper = Sweeper(blobs, log, clock, crash)
+    kafka_side = Kafkaside([log, tables, usage, idempotency, commands, sweeper], crash)
     http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
     return Ingest([*([shared] if shared else []), analytics, rendering, kafka_side, http], crash, app)
 
@@ -149,6 +156,7 @@ def _app(
     commands: LogCommands,
     analytics: HttpAnalytics,
     rendering: RenderingPool,
+    blobs: Blobs,
 ) -> tuple[FastAPI, ASGIApp, Admission]:
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
@@ -171,7 +179,8 @@ def _app(
     links = _links(settings)
     template_table: Table[Payload] = tables.table(TOPICS["templates"], Template, TemplateVersion)
     templates = TableTemplates(template_table, clock)
-    accept = AcceptMessage(clock, ids, senders, submissions, idempotency, links, templates, rendering)
+    contents = StoredContents(blobs, clock)
+    accept = AcceptMessage(clock, ids, senders, submissions, idempotency, links, templates, rendering, contents)
     endpoints = ManageEndpoints(
         clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
     )
@@ -185,7 +194,7 @@ def _app(
     app = create_app("Sendarix", missing)
     errors.install(app)
     gate = Gate(admission, clock)
-    send = sending(gate, accept)
+    send = sending(gate, accept, Mails(ByteBudget(settings.large_body_memory)))
     app.include_router(messages_router(gate, send, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))

@@ -3,13 +3,15 @@
 It must never wait for another service, and never decide from a table what a claim has decided already.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
 from chassis.clock import Clock
 from chassis.ids import MessageIds, new_id
 from chassis.log import LogUnavailable
-from schemas.mail import LANE_OF, Environment
+from schemas.mail import LANE_OF, Blob, Environment
 from services.ingest import metrics
 from services.ingest.domain.acceptance import (
     Accepted,
@@ -17,7 +19,6 @@ from services.ingest.domain.acceptance import (
     accepted_by,
     answer_of,
     claim_of,
-    pinned_by,
     place_of,
     submits_of,
 )
@@ -25,16 +26,30 @@ from services.ingest.domain.access import Caller, may_send_from
 from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
 from services.ingest.domain.faults import UNKNOWN_OUTCOME_HINT, Fault, Refused, invalid
 from services.ingest.domain.idempotency import KeyedBody, fingerprint, read_key
+from services.ingest.domain.parcels import parcel_of
 from services.ingest.domain.submission import Submission, check_batch_fits, parse_object, read_submission
 from services.ingest.domain.templates import filled, parts_of, sendable
 from services.ingest.domain.times import check_times
 from services.ingest.domain.unsubscribe import UnsubscribeLinks, scope_of
-from services.ingest.ports import Claimed, IdempotencyLog, Render, Senders, Submissions, Templates
+from services.ingest.ports import (
+    Claimed,
+    Contents,
+    ContentsAway,
+    IdempotencyLog,
+    Render,
+    Senders,
+    Submissions,
+    Templates,
+)
 
 TOTAL_SECONDS = 2.5  # for the whole request: a client that waits longer has its own time-out by then
 HELP_AFTER_SECONDS = 0.5  # a winner takes some 10 ms; one that has not finished by then is slow, frozen or dead
 RETRY_AFTER_SECONDS = 2
 PATH = "/v1/messages"
+LONG_WORK_OCTETS = 256 * 1024  # what goes through more than that takes milliseconds, for which all others would wait
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class SendRequest:
     """`POST /messages` as it came in."""
 
     caller: Caller
-    raw: bytes
+    raw: bytes | bytearray  # a bytearray is emptied once it is parsed: of a large one there is no room for two
     key_headers: Sequence[str]  # every Idempotency-Key header
 
 
@@ -75,6 +90,7 @@ class AcceptMessage:
         links: UnsubscribeLinks,
         templates: Templates,
         render: Render,
+        contents: Contents,
     ) -> None:
         self._clock = clock
         self._links = links
@@ -84,13 +100,14 @@ class AcceptMessage:
         self._idempotency = idempotency
         self._templates = templates
         self._render = render
+        self._contents = contents
 
     async def __call__(self, request: SendRequest) -> Answer:
-        """1 parse, 2 fingerprint, 3 look the key up, 4 validate and fill in the template, 5 sender, 6 claim,
-        7 submit. Raises Refused.
+        """1 parse, 2 fingerprint, 3 look the key up, 4 validate and fill in the template, 5 sender, 6 store what is
+        large, 7 claim, 8 submit. Raises Refused.
         """
         deadline = self._deadline()
-        keyed = read_key(request.key_headers, parse_object(request.raw))  # 1
+        keyed = await _aside(len(request.raw), _parsed, request)  # 1
         try:
             if keyed.key is None:
                 return await self._accept(request.caller, keyed, deadline)
@@ -100,7 +117,8 @@ class AcceptMessage:
 
     async def _accept(self, caller: Caller, keyed: KeyedBody, deadline: Deadline) -> Answer:
         submission, accepted = await self._validate(caller, keyed)  # 4, 5
-        await self._submit(caller.project_id, submission, accepted, deadline)  # 7
+        blob, deadline = await self._keep(submission, accepted, deadline)  # 6
+        await self._submit(caller.project_id, submission, accepted, blob, deadline)  # 8
         metrics.accepted_messages.inc(len(accepted.message_ids))
         return Answer(answer_of(submission, accepted), replayed=False)
 
@@ -109,11 +127,12 @@ class AcceptMessage:
             message = "Idempotency keys can not be looked up at this moment."
             raise Refused("unavailable", message, retry_after=RETRY_AFTER_SECONDS)
         key = f"{caller.project_id}:{keyed.key}"
-        asked = fingerprint("POST", PATH, keyed.body)  # 2
+        asked = await _aside(keyed.octets, fingerprint, "POST", PATH, keyed.body)  # 2
         holder = self._idempotency.holder(key)  # 3
         if holder is not None:
             return await self._replay(caller, key, keyed, holder, asked, deadline)
         submission, accepted = await self._validate(caller, keyed)  # 4, 5
+        blob, deadline = await self._keep(submission, accepted, deadline)  # 6
         answer = answer_of(submission, accepted)
         claim = claim_of(
             accepted,
@@ -122,10 +141,10 @@ class AcceptMessage:
             answer=answer,
             valid_until_ms=deadline.broker_ms,
         )
-        holder = await self._idempotency.claim(key, caller.project_id, claim, within=self._left(deadline))  # 6
+        holder = await self._idempotency.claim(key, caller.project_id, claim, within=self._left(deadline))  # 7
         if holder.claim.claim_id != claim.claim_id:
             return await self._replay(caller, key, keyed, holder, asked, deadline)
-        await self._submit(caller.project_id, submission, accepted, deadline)  # 7
+        await self._submit(caller.project_id, submission, accepted, blob, deadline)  # 8
         self._idempotency.announce_done(key, caller.project_id, claim.claim_id)
         metrics.accepted_messages.inc(len(accepted.message_ids))
         metrics.idempotent_requests.labels("first").inc()
@@ -150,14 +169,17 @@ class AcceptMessage:
         """Write what the holder would have: its claim (template's version included) and the identical body, no table as
         it is now. The router drops the second.
         """
+        accepted = accepted_by(holder.claim)
         try:
-            submission = await self._filled(read_submission(keyed.body), pinned_by(holder.claim))
-        except Refused as refused:  # the holder ran a version of us with other rules
+            submission = await _aside(keyed.octets, read_submission, keyed.body)
+            submission = await self._filled(submission, accepted.template)
+            blob, deadline = await self._keep(submission, accepted, deadline)
+        except Refused as refused:  # the holder ran a version of us with other rules, or the storage is away
             raise _unknown() from refused
-        await self._submit(caller.project_id, submission, accepted_by(holder.claim), deadline)
+        await self._submit(caller.project_id, submission, accepted, blob, deadline)
 
     async def _validate(self, caller: Caller, keyed: KeyedBody) -> tuple[Submission, Accepted]:
-        submission = read_submission(keyed.body, keyed.faults)
+        submission = await _aside(keyed.octets, read_submission, keyed.body, keyed.faults)
         pinned = self._pin(caller, submission)
         submission = await self._filled(submission, pinned)
         lane = LANE_OF[submission.priority]
@@ -230,10 +252,27 @@ class AcceptMessage:
             message = "Give a sender: the project has no (valid) default."
             raise invalid([Fault("from", "required", message)]) from error
 
+    async def _keep(
+        self, submission: Submission, accepted: Accepted, deadline: Deadline
+    ) -> tuple[Blob | None, Deadline]:
+        """Store what is too large for the log, before anything names it; the log's time begins anew after that.
+
+        Raises Refused (503): nothing is claimed yet. What is stored and then not named is swept with its day.
+        """
+        parcel = await _aside(submission.size, parcel_of, submission, accepted)
+        if parcel is None:
+            return None, deadline
+        try:
+            await self._contents.keep(parcel)
+        except ContentsAway as error:
+            message = "Large content can not be stored at this moment; nothing was accepted."
+            raise Refused("unavailable", message, retry_after=RETRY_AFTER_SECONDS) from error
+        return parcel.blob, self._deadline()
+
     async def _submit(
-        self, project_id: str, submission: Submission, accepted: Accepted, deadline: Deadline
-    ) -> None:  # fmt: skip
-        submits = submits_of(submission, accepted, valid_until_ms=deadline.broker_ms)
+        self, project_id: str, submission: Submission, accepted: Accepted, blob: Blob | None, deadline: Deadline
+    ) -> None:
+        submits = submits_of(submission, accepted, valid_until_ms=deadline.broker_ms, blob=blob)
         if accepted.unsubscribe_scope is not None:
             submits = self._links.with_links(project_id, submits, accepted.unsubscribe_scope)
         place = place_of(accepted.message_ids)
@@ -254,6 +293,20 @@ class AcceptMessage:
         """How long to wait for the holder before helping it: its claim may be old already."""
         age = (self._submissions.broker_now_ms() - holder.claimed_at_ms) / 1000
         return min(max(0.0, HELP_AFTER_SECONDS - age), self._left(deadline))
+
+
+def _parsed(request: SendRequest) -> KeyedBody:
+    octets, body = len(request.raw), parse_object(request.raw)
+    if isinstance(request.raw, bytearray):
+        request.raw.clear()
+    return replace(read_key(request.key_headers, body), octets=octets)
+
+
+async def _aside(octets: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work`, off the loop where it goes through much."""
+    if octets <= LONG_WORK_OCTETS:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _unknown() -> Refused:

@@ -36,6 +36,13 @@ stopped_renderings = Counter(
     "Templates whose rendering was ended, by what it took too much of: time, memory, size.",
     ["of"],
 )
+store_seconds = Histogram(
+    "ingest_store_seconds",
+    "From handing large content to object storage until it has it.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+store_failures = Counter("ingest_store_failures_total", "Large contents that could not be stored (503).")
+swept_blobs = Counter("ingest_swept_blobs_total", "Blobs deleted because their day was over.")
 turned_away = Counter("ingest_turned_away_total", "Large requests answered with 503, for no memory came free in time.")
 large_body_bytes = Gauge("ingest_large_body_bytes", "Memory reserved for the bodies of large requests at hand.")
 unreadable_claims = Counter(

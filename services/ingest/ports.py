@@ -14,6 +14,7 @@ from schemas.templates import Template, TemplateVersion
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller, KnownKey
 from services.ingest.domain.pages import PageRequest
+from services.ingest.domain.parcels import Parcel
 from services.ingest.domain.suppression_list import Selection
 from services.ingest.domain.templates import Part, Rendered
 
@@ -113,6 +114,18 @@ class Commands(Protocol):
 
     async def ask(self, project_id: str, command: Command, *, within: float) -> Verdict | None:
         """Append the command, wait for its verdict; None where none came in time, which decides nothing."""
+        ...
+
+
+class ContentsAway(Exception):
+    """Object storage does not answer."""
+
+
+class Contents(Protocol):
+    """Object storage, for content that is too large for the log (R5)."""
+
+    async def keep(self, parcel: Parcel) -> None:
+        """Returns when it is stored; a repeat is harmless. Raises ContentsAway."""
         ...
 
 

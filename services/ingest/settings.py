@@ -46,6 +46,10 @@ class IngestSettings(ServiceSettings):
     message_id_secrets: Annotated[dict[int, SecretBytes], NoDecode, BeforeValidator(_secrets_by_version)]
     sealing_keys: SecretStr  # comma list, newest first
     replicas: Annotated[int, Field(ge=1)] = 1  # each grants its part of a rate limit
+    # Where large content lies: a folder or a URL (s3://bucket/prefix, gs://…, az://…), the same as the sender's.
+    blob_url: str = "blobs"
+    # For the bodies of large requests at hand: each costs about twice its length until it is answered, the largest 105 MB.
+    large_body_memory: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
     idempotency_window: Duration = timedelta(hours=24)  # R3; half of the topic's retention
     # Counters of rate limits that replicas share (valkey:// or valkeys://); none: each grants its part.
     valkey_url: SecretStr | None = None

@@ -20,7 +20,7 @@ from services.ingest.management.suppressions import ManageSuppressions
 from tests.kit.router_inputs import PROJECT
 from tests.simulation.cluster import Cluster, SimulatedLog, SimulatedTail
 from tests.simulation.process import Process
-from tests.unit.ingest.stand_ins import LINKS, Directory, NoTemplates
+from tests.unit.ingest.stand_ins import LINKS, Directory, NoStorage, NoTemplates
 
 PARTITIONS = 2  # of the twelve: more would only thin out what happens in each
 CALLER = Caller(PROJECT, "key_1", "live", ("*",), 1000)
@@ -49,7 +49,7 @@ class IngestProcess:
         ids = MessageIds({1: b"0123456789abcdef"}, 1, random.getrandbits)
         submissions = _Submissions(log, process, first_turn=random.randint(0, 1))
         self.accept = AcceptMessage(
-            process, ids, Directory(), submissions, self._idempotency, LINKS, NoTemplates(), NoTemplates()
+            process, ids, Directory(), submissions, self._idempotency, LINKS, NoTemplates(), NoTemplates(), NoStorage()
         )
         self.suppressions = ManageSuppressions(
             process, SuppressionEntities(self._table, process), LogAccountEvents(log)

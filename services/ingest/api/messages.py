@@ -7,7 +7,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis.http import Endpoint, request_id_of
-from services.ingest.api.bodies import read_body
+from services.ingest.api.bodies import Mails
 from services.ingest.api.edge import Gate
 from services.ingest.domain.faults import Refused
 from services.ingest.handlers import PATH, Answer, SendRequest
@@ -17,13 +17,13 @@ from services.ingest.ports import Reply
 AcceptMessage = Callable[[SendRequest], Awaitable[Answer]]
 
 
-def sending(gate: Gate, accept: AcceptMessage) -> Endpoint:
+def sending(gate: Gate, accept: AcceptMessage, mails: Mails) -> Endpoint:
     """`POST /v1/messages`."""
 
     async def send(request: Request) -> Response:
         caller = await gate.admit(request, "messages.send")
-        raw = await read_body(request)
-        answer = await accept(SendRequest(caller, raw, idempotency_keys(request)))
+        async with mails.body(request) as raw:
+            answer = await accept(SendRequest(caller, raw, idempotency_keys(request)))
         headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
         return Response(answer.body, 202, headers, "application/json")
 

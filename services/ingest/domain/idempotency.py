@@ -25,6 +25,7 @@ class KeyedBody:
     body: Json
     key: str | None
     faults: tuple[Fault, ...] = ()
+    octets: int = 0  # of the request's body as it came
 
 
 def read_key(header_values: Sequence[str], body: Json) -> KeyedBody:

@@ -136,6 +136,7 @@ async def replica(
         "port": port,
         "instance": instance,
         "state_dir": folder / instance,
+        "blob_url": str(folder / "blobs"),
         "analytics_url": analytics_url,
         "internal_secret": SECRET,
         "message_id_secrets": "1:" + "ab" * 32,

@@ -10,6 +10,7 @@ from schemas.mail import Lane
 from schemas.tables import Project
 from schemas.templates import Template, TemplateVersion
 from services.ingest.domain.acceptance import Placed
+from services.ingest.domain.parcels import Parcel
 from services.ingest.domain.templates import Part, Rendered
 from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.ports import Claimed
@@ -63,6 +64,7 @@ class Kafka:
     clock: HandClock
     holders: dict[str, Claimed] = field(default_factory=dict)
     submits: list[tuple[str, Submit, Placed]] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)  # what lies in object storage
 
 
 @dataclass(slots=True)
@@ -138,6 +140,19 @@ class Directory:
         return domain in self.domains
 
 
+@dataclass(slots=True)
+class Storage:
+    """The port `Contents`."""
+
+    kafka: Kafka
+    faults: Faults
+
+    async def keep(self, parcel: Parcel) -> None:
+        self.faults.before_step()
+        self.kafka.blobs[parcel.blob.key] = parcel.data
+        self.faults.after_step()
+
+
 class NoTemplates:
     """The ports `Templates` and `Render`, where no mail has a template."""
 
@@ -152,6 +167,13 @@ class NoTemplates:
 
     async def variables(self, parts: Mapping[Part, str]) -> list[str]:
         raise AssertionError("there is nothing to check")
+
+
+class NoStorage:
+    """The port `Contents`, where no mail is large."""
+
+    async def keep(self, parcel: Parcel) -> None:
+        raise AssertionError("there is nothing to store")
 
 
 class NobodyAsks:

@@ -5,12 +5,14 @@ from typing import Any
 import orjson
 import pytest
 
+from chassis.blob_keys import sha256_of
 from chassis.ids import MessageIds
 from chassis.log import LogUnavailable
 from services.ingest.domain.access import Caller
 from services.ingest.domain.faults import Refused
+from services.ingest.domain.parcels import Parcel
 from services.ingest.handlers import AcceptMessage, Answer, SendRequest
-from services.ingest.ports import Senders
+from services.ingest.ports import ContentsAway, Senders
 from tests.unit.ingest.stand_ins import (
     LINKS,
     ClaimLog,
@@ -22,11 +24,14 @@ from tests.unit.ingest.stand_ins import (
     Kafka,
     NobodyAsks,
     NoTemplates,
+    Storage,
 )
 
 IDS = MessageIds({1: b"0123456789abcdef"}, 1)
 CALLER = Caller("prj_1", "key_1", "live", ("*",), 1000)
 BODY: dict[str, Any] = {"recipient": ["a@example.org", "b@example.org"], "subject": "s", "text": "t"}
+
+LARGE: dict[str, Any] = BODY | {"text": "t" * 200_000}
 
 
 class Replica:
@@ -37,7 +42,15 @@ class Replica:
         self.inputs = Inputs(kafka, faults)
         self.claims = ClaimLog(kafka, faults)
         self.accept = AcceptMessage(
-            kafka.clock, IDS, senders or Directory(), self.inputs, self.claims, LINKS, NoTemplates(), NoTemplates()
+            kafka.clock,
+            IDS,
+            senders or Directory(),
+            self.inputs,
+            self.claims,
+            LINKS,
+            NoTemplates(),
+            NoTemplates(),
+            Storage(kafka, faults),
         )
 
     async def send(self, body: dict[str, Any], key: str | None = "k", caller: Caller = CALLER) -> Answer:
@@ -64,22 +77,61 @@ async def test_without_a_key_nothing_is_claimed(kafka: Kafka) -> None:
     assert len({place for _, _, place in kafka.submits}) == 1
 
 
+class NoStorage(Storage):
+    """It does not answer."""
+
+    async def keep(self, parcel: Parcel) -> None:
+        raise ContentsAway
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_where_the_storage_is_away_nothing_is_half_accepted(kafka: Kafka, key: str | None) -> None:
+    """D13."""
+    replica = Replica(kafka)
+    replica.accept._contents = NoStorage(kafka, Faults())
+    refused = await refusal(replica.send(LARGE, key))
+    assert (refused.status, refused.code, refused.retry_after is not None) == (503, "unavailable", True)
+    assert (kafka.holders, kafka.submits) == ({}, [])
+    assert await replica.send(BODY, key)  # what is small needs no storage; the key is free
+
+
+async def test_a_helper_stores_what_the_winner_would_have(kafka: Kafka) -> None:
+    """The winner died with its claim written; by the time of the retry its blob was lost, too."""
+    with pytest.raises(Died):
+        await Replica(kafka, Faults(2, after=True)).send(LARGE)  # 1 stores, 2 claims
+    (winners,) = kafka.blobs
+    kafka.blobs.clear()
+    assert (await Replica(kafka).send(LARGE)).replayed
+    assert list(kafka.blobs) == [winners]
+    assert {submit.content.blob and submit.content.blob.key for _, submit, _ in kafka.submits} == {winners}
+
+
+async def test_a_large_body_is_held_once(kafka: Kafka) -> None:
+    """What has been parsed is let go of, before all the rest."""
+    raw = bytearray(orjson.dumps(LARGE))
+    await Replica(kafka).accept(SendRequest(CALLER, raw, []))
+    assert raw == b""
+
+
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("error", [Died, LogUnavailable])
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_fault_at_every_step(error: type[Exception], after: bool) -> None:
-    """D6, D17: fail at step 1, 2, 3 … until no fault is hit; each time a retry elsewhere completes the same message."""
+async def test_a_fault_at_every_step(error: type[Exception], after: bool, body: dict[str, Any]) -> None:
+    """D6, D13, D17: fail at step 1, 2, 3 … until no fault is hit; each time a retry elsewhere completes the same
+    message, and what a message names in storage is there.
+    """
     hit = 0
     for step in range(1, 10):
         kafka = Kafka(HandClock())
         faults = Faults(step, after, error)
         try:
-            first: bytes | None = (await Replica(kafka, faults).send(BODY)).body
+            first: bytes | None = (await Replica(kafka, faults).send(body)).body
         except (Died, Refused):
             first = None
         assert first is None or len(kafka.submits) == 2, "202 means: in the log"
         hit += faults.steps >= step
-        answer = await Replica(kafka).send(BODY)
-        again = await Replica(kafka).send(BODY)
+        answer = await Replica(kafka).send(body)
+        again = await Replica(kafka).send(body)
         assert answer.body == again.body
         assert again.replayed
         assert first in {None, answer.body}
@@ -87,13 +139,16 @@ async def test_a_fault_at_every_step(error: type[Exception], after: bool) -> Non
             (submit.message_id, submit.model_copy(update={"valid_until_ms": 0}).model_dump_json())
             for _, submit, _ in kafka.submits
         }
+        named = [submit.content.blob for _, submit, _ in kafka.submits if submit.content.blob is not None]
+        assert len(named) == (0 if body is BODY else len(kafka.submits))
+        assert all(sha256_of(kafka.blobs[blob.key]) == blob.sha256 for blob in named)
         assert len(contents) == 2  # one content for each of the two recipients, however often it was written
         assert {message_id for message_id, _ in contents} == {
             message["message_id"] for message in orjson.loads(answer.body)["messages"]
         }
         if faults.steps < step:
             break
-    assert hit == 3  # claim, submit, done
+    assert hit == (3 if body is BODY else 4)  # (store,) claim, submit, done
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -225,7 +280,15 @@ async def test_the_whole_request_has_one_deadline(kafka: Kafka) -> None:
 
     helper = Replica(kafka)
     helper.accept = AcceptMessage(
-        kafka.clock, IDS, Directory(), helper.inputs, SlowClaims(kafka, Faults()), LINKS, NoTemplates(), NoTemplates()
+        kafka.clock,
+        IDS,
+        Directory(),
+        helper.inputs,
+        SlowClaims(kafka, Faults()),
+        LINKS,
+        NoTemplates(),
+        NoTemplates(),
+        Storage(kafka, Faults()),
     )
     assert (await refusal(helper.send(BODY))).status == 503
     assert kafka.submits == []

@@ -19,7 +19,17 @@ from services.ingest.domain.times import (
     read_times,
 )
 from services.ingest.handlers import AcceptMessage, Answer, SendRequest
-from tests.unit.ingest.stand_ins import LINKS, ClaimLog, Directory, Faults, HandClock, Inputs, Kafka, NoTemplates
+from tests.unit.ingest.stand_ins import (
+    LINKS,
+    ClaimLog,
+    Directory,
+    Faults,
+    HandClock,
+    Inputs,
+    Kafka,
+    NoTemplates,
+    Storage,
+)
 
 NOW = 1_790_000_000_000
 CALLER = Caller("prj_1", "key_1", "live", ("*",), 1000)
@@ -140,6 +150,7 @@ def accepting(kafka: Kafka) -> AcceptMessage:
         LINKS,
         NoTemplates(),
         NoTemplates(),
+        Storage(kafka, faults),
     )
 
 
