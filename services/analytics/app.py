@@ -9,6 +9,7 @@ from chassis.consume import BatchConsumer, Gathering
 from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
+from chassis.presence import TopicsPresence
 from chassis.service import Crash, Part
 from schemas.topics import TOPICS, Topic
 from services.analytics.adapters.clickhouse import ClickHouse
@@ -58,7 +59,8 @@ async def build(
         crash=crash,
     )
     LAG.set_function(consumer.lag)
-    app = create_app("analytics", lambda: [*clickhouse.ready(), *consumer.ready()])
+    presence = TopicsPresence(settings.kafka, clock, topics)
+    app = create_app("analytics", lambda: [*presence.missing(), *clickhouse.ready(), *consumer.ready()])
     add_routes(
         app,
         ClickHouseReads(clickhouse, clock, [topic for topic in topics if topic.entry in FEED], deadline=deadline),
@@ -67,7 +69,7 @@ async def build(
         pending_window_ms=int(settings.pending_window.total_seconds() * 1000),
     )
     http = HttpServer(app, settings.host, settings.port, crash)
-    return AnalyticsService(parts=(http, log, clickhouse, consumer), crash=crash)
+    return AnalyticsService(parts=(http, presence, log, clickhouse, consumer), crash=crash)
 
 
 def _gathering(settings: AnalyticsSettings) -> Gathering:

@@ -7,6 +7,7 @@ from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
 from chassis.partition_owner import OwnedPartition, PartitionOwner
+from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
@@ -50,13 +51,14 @@ class Router:
             owner_id=client_id,
             crash=self.crash,
         )
+        self._presence = TopicsPresence(settings.kafka, self._clock, used_by("router"))
         http = HttpServer(create_app("Sendarix router", self.missing), settings.host, settings.port, self.crash)
-        self.parts: Sequence[Part] = (http, self._log, self._tail, self._tables, self.owner)
+        self.parts: Sequence[Part] = (http, self._presence, self._log, self._tail, self._tables, self.owner)
 
     def missing(self) -> list[str]:
         """What must be there before this process may be called ready."""
         missing = [] if self._log.reachable else ["kafka: not reachable"]
-        return missing + self.owner.ready()
+        return missing + self._presence.missing() + self.owner.ready()
 
     def _partition(self, topic: Topic, partition: int) -> OwnedPartition:
         settings, lane = self._settings, self._lanes[topic]

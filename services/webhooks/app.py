@@ -9,6 +9,7 @@ from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
 from chassis.partition_owner import OwnedPartition, PartitionOwner
+from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
@@ -60,10 +61,11 @@ class Webhooks:
         queue = Queue(_limits(settings))
         _measure(queue, clock)
         self._dispatcher = Dispatcher(queue, attempts, clock, give_up_after=settings.give_up_after, crash=self.crash)
+        self._presence = TopicsPresence(settings.kafka, clock, used_by("webhooks"))
         http = HttpServer(create_app("Sendarix webhooks", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the dispatcher first, so that open requests end while their results can be recorded.
         self.parts: Sequence[Part] = (
-            http, self._log, tail, self._tables, poster, self._owner, self._fan_out, self._dispatcher,
+            http, self._presence, self._log, tail, self._tables, poster, self._owner, self._fan_out, self._dispatcher,
         )  # fmt: skip
 
     def missing(self) -> list[str]:
@@ -71,7 +73,7 @@ class Webhooks:
         missing = [] if self._log.reachable else ["kafka: not reachable"]
         if not self._tables.fresh_within(_READY_LAG):
             missing.append("webhook endpoints: not caught up")
-        return missing + self._owner.ready() + self._fan_out.ready()
+        return missing + self._presence.missing() + self._owner.ready() + self._fan_out.ready()
 
     def _consumer(self, fan_out: FanOut) -> BatchConsumer:
         return BatchConsumer(
