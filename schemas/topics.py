@@ -17,6 +17,7 @@ from schemas.idempotency import IDEMPOTENCY
 from schemas.inputs import MESSAGE_INPUTS
 from schemas.mail import Lane
 from schemas.replies import REPLIES
+from schemas.sandbox import SANDBOX_MAILS
 from schemas.states import STATE_RECORDS
 from schemas.tables import API_KEY_USAGE, API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
 from schemas.templates import TEMPLATES
@@ -39,6 +40,7 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **QUEUE_STATE,
     **IDEMPOTENCY,
     **REPLIES,
+    **SANDBOX_MAILS,
     **WEBHOOK_DELIVERIES,
     **WEBHOOK_ATTEMPTS,
 }

@@ -95,7 +95,6 @@ def _router(_layout: Layout, settings: StackSettings, _credentials: Credentials)
 def _sender(layout: Layout, settings: StackSettings, _credentials: Credentials) -> dict[str, str]:
     return {
         "SENDER_UPSTREAM": settings.upstream or layout.mailbox,
-        "SENDER_SANDBOX": layout.mailbox,
         "SENDER_BLOB_URL": str(layout.blobs),
         # Shorter than in production, as the session time-out is: what became of a killed sender's attempt is known sooner.
         "SENDER_ATTEMPT_DEADLINE": "10s",

@@ -21,6 +21,7 @@ from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.blobs import StoredMails
 from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
+from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.slots import PathSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import Server, SetUp
@@ -74,6 +75,7 @@ class Sender:
             ),
             slots=PathSlots(settings.connections),
             carrier=carrier,
+            sandbox=LoggedSandbox(log),
             rights=self._consumer,
         )
         drain_within = max(0.0, settings.drain_timeout.total_seconds() - _COMMIT_AND_LEAVE)
@@ -106,7 +108,6 @@ def timing_of(settings: SenderSettings) -> Timing:
 
 
 def carrier_of(settings: SenderSettings) -> SmtpCarrier:
-    """Both paths. The sandbox is ours: no login, and TLS where it offers it."""
     password = settings.upstream_password
     upstream = Server(
         *_host_and_port(settings.upstream),
@@ -119,9 +120,7 @@ def carrier_of(settings: SenderSettings) -> SmtpCarrier:
         messages_per_connection=settings.messages_per_connection,
         idle=settings.connection_idle.total_seconds(),
     )
-    sandbox = Server(*_host_and_port(settings.sandbox))
-    name = settings.helo_name
-    return SmtpCarrier({"upstream": SetUp(upstream, name), "sandbox": SetUp(sandbox, name)}, limits)
+    return SmtpCarrier({"upstream": SetUp(upstream, settings.helo_name)}, limits)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -13,13 +13,14 @@ from chassis.clock import Clock
 from chassis.log import LogUnavailable, RecordTooLarge
 from chassis.telemetry import logger
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
-from schemas.inputs import AttemptInput
+from schemas.inputs import AttemptInput, Feedback
 from schemas.tables import Suppression
 from services.sender import metrics
 from services.sender.domain import reports
 from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
 from services.sender.domain.mime import Mail, UnsafeHeader
 from services.sender.domain.outcome import Outcome, refused_by_us
+from services.sender.domain.sandbox import complaint_about
 from services.sender.gate import FRESH_WITHIN, SendGate
 from services.sender.ports import (
     BrokerClock,
@@ -31,6 +32,7 @@ from services.sender.ports import (
     NoContent,
     NoRoom,
     Rights,
+    Sandbox,
     Slots,
     Suppressed,
     Tenure,
@@ -85,6 +87,7 @@ class Attempts:
         mails: Mails,
         slots: Slots,
         carrier: Carrier,
+        sandbox: Sandbox,
         rights: Rights,
     ) -> None:
         self._owner = owner
@@ -97,6 +100,7 @@ class Attempts:
         self._mails = mails
         self._slots = slots
         self._carrier = carrier
+        self._sandbox = sandbox
         self._rights = rights
         self._jobs = count(1)
 
@@ -211,9 +215,15 @@ class Attempts:
             is_too_late=lambda: self._is_too_late(job),
             deadline_is_over=lambda: self._now_ms() >= claim.deadline_ms,
         )
-        carried = await self._carrier.carry(reports.path_of(job.delivery), mail, gate, dot_by=dot_by)
+        carried = await self._carry(job, mail, gate, dot_by)
         self._observe("smtp", began)
         return carried, claim.started_at_ms
+
+    async def _carry(self, job: Job, mail: Mail, gate: SendGate, dot_by: float) -> Carried:
+        path = reports.path_of(job.delivery)
+        if path == "sandbox":
+            return await self._sandbox.take(job.delivery, job.project_id, mail, gate)
+        return await self._carrier.carry(path, mail, gate, dot_by=dot_by)
 
     async def _claim(self, job: Job) -> AttemptStarted | None:
         """Who holds the attempt. None: perhaps we do, but the log did not say so while we had the right to begin."""
@@ -269,6 +279,8 @@ class Attempts:
         """Of a dispatch that was given back it is told why: suppressed, too late, or merely postponed."""
         if record.outcome != "not_sent":
             await self._report(job, reports.ended(job.delivery, record))
+            if (complaint := complaint_about(job.delivery, record)) is not None:
+                await self._report(job, complaint)
         elif (found := self._find(job)) is not None:
             await self._refuse(job, found)
         elif self._is_too_late(job):
@@ -294,7 +306,7 @@ class Attempts:
     async def _postpone(self, job: Job, for_ms: int) -> None:
         await self._report(job, reports.postponed(job.delivery, self._now_ms() + for_ms))
 
-    async def _report(self, job: Job, report: AttemptInput) -> None:
+    async def _report(self, job: Job, report: AttemptInput | Feedback) -> None:
         began = self._clock.monotonic()
         await self._until_logged(lambda: self._inputs.report(report, job.project_id))
         self._observe("report", began)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
-from schemas.inputs import AttemptInput
+from schemas.inputs import AttemptInput, Feedback
 from schemas.mail import Priority
 from schemas.tables import Suppression
 from services.sender.domain.history import History
@@ -51,6 +51,14 @@ class Carrier(Protocol):
 
     async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
         """One transaction; the final dot is written before `dot_by` (monotonic seconds), or never."""
+        ...
+
+
+class Sandbox(Protocol):
+    """Takes mail of test keys. Never raises for what the log does."""
+
+    async def take(self, delivery: Delivery, project_id: str, mail: Mail, gate: Gate) -> Carried:
+        """Once it says `delivered` or `unknown`, the mail can be read in the inbox."""
         ...
 
 
@@ -107,7 +115,7 @@ class Journal(Protocol):
 class Inputs(Protocol):
     """The router's inbox."""
 
-    async def report(self, report: AttemptInput, project_id: str) -> None:
+    async def report(self, report: AttemptInput | Feedback, project_id: str) -> None:
         """Append, under an id that is the same at each repetition. Raises LogUnavailable."""
         ...
 

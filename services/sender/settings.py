@@ -24,9 +24,8 @@ class SenderSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="SENDER_", extra="ignore")
 
     port: int = 8083
-    # The smarthost that live mail goes to, and the mailbox that test keys' mail goes to, always.
+    # The smarthost that live mail goes to; mail of test keys goes nowhere.
     upstream: HostPort
-    sandbox: HostPort
     # opportunistic: encrypt where offered, with any certificate; required: encrypted and verified, or not at all.
     upstream_tls: Literal["opportunistic", "required"] = "opportunistic"
     upstream_username: str | None = None

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from chassis.log import LogUnavailable
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
-from schemas.inputs import AttemptInput
+from schemas.inputs import AttemptInput, Feedback
 from schemas.mail import Priority
 from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome
 from services.sender.domain.reports import Hop, Path
+from services.sender.domain.sandbox import answer_to
 from services.sender.handlers import Attempts, Job, Timing
 from services.sender.ports import Carried, Gate, NoContent, NoRoom, Tenure
 
@@ -37,7 +38,9 @@ class World:
     now_ms: int = 1_790_000_000_000
     journal: list[AttemptStarted | AttemptRecorded] = field(default_factory=list)
     inputs: list[AttemptInput] = field(default_factory=list)
+    heard: list[Feedback] = field(default_factory=list)
     mails: list[str] = field(default_factory=list)  # message ids whose dot was written
+    sandboxed: list[str] = field(default_factory=list)  # message ids that the sandbox has seen
     suppression: Suppression | None = None
     outcome: Outcome = DELIVERED
     no_content: Outcome | None = None
@@ -99,6 +102,7 @@ class Process:
             mails=self,
             slots=self,
             carrier=self,
+            sandbox=self,
             rights=self,
         )
 
@@ -182,11 +186,14 @@ class Process:
 
     # inputs
 
-    async def report(self, report: AttemptInput, project_id: str) -> None:
+    async def report(self, report: AttemptInput | Feedback, project_id: str) -> None:
         del project_id
         if self._log_fails("report"):
             raise LogUnavailable("not landed")
-        self.world.inputs.append(report)
+        if isinstance(report, Feedback):
+            self.world.heard.append(report)
+        else:
+            self.world.inputs.append(report)
         self._did("report")
 
     # suppression list
@@ -221,6 +228,17 @@ class Process:
             raise NoRoom
         self._did("slot")
         yield
+
+    # sandbox
+
+    async def take(self, delivery: Delivery, project_id: str, mail: Mail, gate: Gate) -> Carried:
+        del project_id
+        await gate.settle()
+        if (stop := gate.before_data()) is not None:
+            return Carried(stop)
+        self.world.sandboxed.append(delivery.message_id)
+        self._did("taken")
+        return Carried(answer_to(delivery.recipient))
 
     # carrier
 

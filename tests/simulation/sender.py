@@ -19,6 +19,7 @@ from schemas.tables import Suppression
 from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.inputs import LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
+from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.suppressions import SuppressionIndex
 from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome, classify, lost
@@ -166,6 +167,7 @@ class SenderProcess:
             mails=_Mails(),
             slots=_Slots(),
             carrier=SimulatedCarrier(server, process),
+            sandbox=LoggedSandbox(cast("Any", log)),
             rights=self,
         )
         self._intake = Intake(attempts, self, journal, self._bury, log, cast("Any", process), drain_within=10)
