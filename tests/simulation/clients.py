@@ -42,6 +42,7 @@ class Clients:
     removals: dict[str, float] = field(default_factory=dict)  # until when (ms) one of this address may still land
     faults: list[str] = field(default_factory=list)
     open: int = 0  # requests on their way
+    on_told: Callable[[str], None] = lambda message_id: None  # a client has learned of this message
 
     async def send(self, name: str, *, keyed: bool, at: float) -> None:
         """One mail. With a key it is asked for until it is answered, sometimes twice at once; without one, once."""
@@ -73,7 +74,9 @@ class Clients:
             return False
         found = orjson.loads(answer.body)
         for message in found.get("messages", [found]):
-            self.told[message["message_id"]] = name
+            if message["message_id"] not in self.told:
+                self.told[message["message_id"]] = name
+                self.on_told(message["message_id"])
         if keyed:
             self.answers[name].add(answer.body)
         return True

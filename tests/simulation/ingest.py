@@ -1,11 +1,13 @@
 """One ingest process: the real acceptance, claim log and suppression list on the brokers in memory."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any, cast
 
 from chassis.claims import Claims
 from chassis.ids import MessageIds
 from chassis.table import Table
+from schemas.inputs import Submit
 from schemas.mail import Lane
 from schemas.tables import Suppression
 from schemas.topics import TOPICS
@@ -30,6 +32,23 @@ IDEMPOTENCY, SUPPRESSIONS = TOPICS["idempotency"], TOPICS["suppressions"]
 class _Submissions(LogSubmissions):
     def place(self, lane: Lane) -> Placed:
         return Placed(lane, super().place(lane).partition % PARTITIONS)
+
+    async def submit(self, project_id: str, submits: Sequence[Submit], place: Placed, *, within: float) -> None:
+        await super().submit(project_id, [wished(submit) for submit in submits], place, within=within)
+
+
+def wished(submit: Submit) -> Submit:
+    """With times and wishes that follow from its id, so that whoever submits it says the same."""
+    chance = Random(submit.message_id)
+    scheduled = submit.valid_until_ms + chance.randint(-5_000, 3 * 3_600_000)
+    ends = submit.valid_until_ms + chance.randint(-10_000, 3 * 3_600_000)
+    return submit.model_copy(
+        update={
+            "scheduled_ms": scheduled if chance.random() < 0.3 else None,
+            "deliver_before_ms": ends if chance.random() < 0.2 else None,
+            "on_unknown": "hold" if chance.random() < 0.3 else "resend",
+        }
+    )
 
 
 class IngestProcess:

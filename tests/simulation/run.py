@@ -22,10 +22,11 @@ from schemas.envelope import decode
 from schemas.inputs import MESSAGE_INPUTS, Submit
 from schemas.mail import TERMINAL
 from schemas.topics import TOPICS
-from tests.kit.oracle import Evidence, by_message, judge
+from tests.kit.oracle import Evidence, by_message, judge, timeline_of
 from tests.kit.router_inputs import START_MS
 from tests.simulation.clients import RECIPIENTS, Clients
 from tests.simulation.cluster import Cluster
+from tests.simulation.commands import Commands, judge_times
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group, Member, in_world
 from tests.simulation.ingest import PARTITIONS, IngestProcess
@@ -69,7 +70,8 @@ class Run:
         self._processes: list[Process] = []
         self._acts = 0
         self._members: dict[tuple[str, int], Member] = {}
-        self.clients = Clients(self.random, self.cluster.now_ms, self._ready_ingests)
+        self.commands = Commands(self.random, self.cluster)
+        self.clients = Clients(self.random, self.cluster.now_ms, self._ready_ingests, on_told=self.commands.told)
         self._routers = Group(self.cluster, [TopicPartition(INPUTS.name, p) for p in range(PARTITIONS)])
         self._senders = Group(self.cluster, [TopicPartition(DELIVERIES.name, p) for p in range(PARTITIONS)])
 
@@ -84,6 +86,7 @@ class Run:
         await asyncio.sleep(TROUBLE_ENDS)
         self._heal()
         while not self._over() and self.cluster.now_ms() < START_MS + 2 * DAY * 1000:
+            self.commands.release_held()
             await asyncio.sleep(600)
         verdict = self._verdict()
         for process in self._processes:
@@ -197,7 +200,7 @@ class Run:
         return by_message(record.value or b"" for record in self.cluster.all_records(EVENTS))
 
     def _over(self) -> bool:
-        if self.clients.open:
+        if self.clients.open or self.commands.open:
             return False
         events = self._events()
         return all(any(e["data"]["status"] in TERMINAL for e in events.get(of, [])) for of in self._submits())
@@ -215,7 +218,8 @@ class Run:
             if of not in submits
         ]
         faults += [f"{of}: events of a message that was never submitted" for of in events if of not in submits]
-        faults += self._judge_keys(submits) + self._judge_listings()
+        faults += self._judge_keys(submits) + self._judge_listings() + self.commands.judge()
+        faults += judge_times(self.server.begun, lambda of: timeline_of(events.get(of, [])))
         if self.clients.open:
             faults.append(f"{self.clients.open} clients still wait for an answer")
         ends = Counter(max(events[of], key=lambda e: e["sequence"])["data"]["status"] for of in submits if of in events)

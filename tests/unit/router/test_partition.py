@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import pytest
 
 from chassis.failures import Poison, Retry
 from chassis.log import Outgoing
-from schemas.states import POSITION_KEY
+from schemas.states import FENCE_KEY, POSITION_KEY
 from schemas.topics import TOPICS
 from tests.kit import router_inputs as make
 from tests.kit.router_log import Killed, RouterOnLog
@@ -515,3 +516,201 @@ async def test_a_thousand_waiting_go_out_without_ever_passing_the_window(tmp_pat
         reported = len(sent)
         await router.settle()
     assert [of for of, _, _ in router.sent()] == ids
+
+
+def _verdicts(router: RouterOnLog) -> list[dict[str, Any]]:
+    return [reply["data"] for reply in router.log.values(TOPICS["replies"].name)]
+
+
+async def test_scheduled_mail_survives_restarts_and_goes_out_at_its_time(router: RouterOnLog) -> None:  # R6, D22
+    one, at = make.message_id(), NOW + 3 * DAY
+    router.give(make.submit(one, scheduled_ms=at))
+    await router.settle()
+    assert router.statuses(one) == ["queued", "scheduled"]
+    for _ in range(2):
+        router.kill()
+        router.start()
+        await router.settle_at(at - 1)
+        assert router.sent() == []
+    await router.settle_at(at)
+    assert router.sent() == [(one, 1, 1)]
+    assert router.live_deliveries()[0]["content"]["text"] == "847291\n"
+    assert router.statuses(one) == ["queued", "scheduled", "accepted"]
+
+
+async def test_a_clock_that_is_ahead_sends_nothing_early(router: RouterOnLog) -> None:  # D24
+    one, at = make.message_id(), NOW + 60_000
+    router.give(make.submit(one, scheduled_ms=at))
+    await router.settle()
+    router.skew_ms = 3_600_000
+    for _ in range(3):
+        await router.tick()
+        await router.batch()
+    assert router.sent() == []
+    router.skew_ms = 0
+    await router.settle_at(at)
+    assert router.sent() == [(one, 1, 1)]
+
+
+@pytest.mark.parametrize("cancel_first", [True, False])
+async def test_cancel_against_due_one_wins_and_the_answer_tells_which(
+    router: RouterOnLog, cancel_first: bool
+) -> None:  # R7, D23
+    one, at = make.message_id(), NOW + 60_000
+    router.give(make.submit(one, scheduled_ms=at))
+    await router.settle()
+    router.log.now_ms = at
+    if cancel_first:
+        router.give(make.cancel(one))
+        await router.tick()
+    else:
+        await router.tick()
+        router.give(make.cancel(one))
+    await router.settle()
+    (verdict,) = _verdicts(router)
+    assert verdict["verdict"] == ("done" if cancel_first else "refused")
+    assert (router.statuses(one)[-1], len(router.sent())) == (("cancelled", 0) if cancel_first else ("accepted", 1))
+
+
+async def test_a_thousand_races_of_cancel_against_due(router: RouterOnLog) -> None:  # D23
+    ids = [make.message_id() for _ in range(1000)]
+    random = Random(23)
+    router.give(
+        *(make.submit(one, scheduled_ms=NOW + 60_000, destination=f"d{n % 20}.org") for n, one in enumerate(ids))
+    )
+    await router.settle()
+    router.log.now_ms += 60_000
+    left = random.sample(ids, 1000)
+    while left:
+        some, left = left[:97], left[97:]
+        router.give(*(make.cancel(one, f"req_{one}") for one in some))
+        await router.tick()
+        await router.batch()
+    await router.settle()
+    sent = {of for of, _, _ in router.sent()}
+    told = {verdict["message_id"]: verdict["verdict"] for verdict in _verdicts(router)}
+    last = {event["subject"]: event["data"]["status"] for event in router.log.values(EVENTS)}
+    assert set(last.values()) == {"cancelled", "accepted"}
+    for one in ids:
+        assert (told[one] == "done") == (one not in sent) == (last[one] == "cancelled")
+
+
+@pytest.mark.parametrize("step", ["decided", "state", "half", "outputs"])
+async def test_killed_at_any_step_a_command_has_one_effect_and_one_verdict(router: RouterOnLog, step: Any) -> None:
+    one = make.message_id()
+    router.give(make.submit(one, scheduled_ms=NOW + DAY))
+    await router.settle()
+    router.give(make.cancel(one), make.cancel(one, to="ingest-2"))
+    with pytest.raises(Killed):
+        await router.batch(killed_after=step)
+    router.kill()
+    router.log.now_ms += 60_000
+    router.start()
+    await router.settle()
+    assert router.statuses(one) == ["queued", "scheduled", "cancelled"]
+    assert {(v["verdict"], v["sequence"]) for v in _verdicts(router)} == {("done", 3)}
+    assert {record.key for record in router.log.topics[TOPICS["replies"].name]} == {"ingest-1", "ingest-2"}
+
+
+async def test_a_command_on_a_message_that_nobody_knows_is_answered_without_a_record(router: RouterOnLog) -> None:
+    one = make.message_id()
+    router.give(make.cancel(one))
+    before = len(router.log.topics[router.changelog_topic])
+    with pytest.raises(Killed):
+        await router.batch(killed_after="outputs")
+    router.kill()
+    router.start()
+    await router.settle()
+    assert {v["verdict"] for v in _verdicts(router)} == {"unknown_message"}
+    assert len({r.key for r in router.log.topics[router.changelog_topic][before:]} - {FENCE_KEY}) == 0
+    router.give(make.submit(one))
+    await router.settle()
+    assert router.statuses(one) == ["queued", "accepted"]
+
+
+async def test_scheduled_mail_of_a_listed_recipient_ends_at_once(router: RouterOnLog) -> None:  # R11
+    one = make.message_id()
+    router.give(make.submit(one, scheduled_ms=NOW + DAY))
+    await router.settle()
+    router.listing.add("ada@example.org")
+    await router.settle()
+    assert router.statuses(one) == ["queued", "scheduled", "suppressed"]
+
+
+async def test_scheduled_mail_takes_no_place_and_no_turn_from_what_is_due(tmp_path: Path) -> None:  # R10
+    router = RouterOnLog(tmp_path, window=2)
+    router.give(*(make.submit(make.message_id(), scheduled_ms=NOW + DAY) for _ in range(10)))
+    now = [make.message_id() for _ in range(2)]
+    router.give(*(make.submit(one) for one in now))
+    await router.settle()
+    assert [of for of, _, _ in router.sent()] == now
+
+
+async def test_what_waits_for_a_place_ends_at_its_deliver_before(tmp_path: Path) -> None:  # R2
+    router = RouterOnLog(tmp_path, window=1)
+    first, second = make.message_id(), make.message_id()
+    router.give(make.submit(first), make.submit(second, deliver_before_ms=NOW + 5_000))
+    await router.settle()
+    await router.settle_at(NOW + 4_999)
+    assert router.statuses(second) == ["queued", "accepted"]
+    await router.settle_at(NOW + 5_000)
+    assert router.statuses(second) == ["queued", "accepted", "expired"]
+    router.give(make.delivered(first))
+    await router.settle()
+    assert router.sent() == [(first, 1, 1)]
+
+
+async def test_a_delivery_says_until_when_it_is_of_use(router: RouterOnLog) -> None:  # R2
+    one = make.message_id()
+    router.give(make.submit(one, deliver_before_ms=NOW + 5_000))
+    await router.settle()
+    assert router.live_deliveries()[0]["deliver_before_ms"] == NOW + 5_000
+    router.give(make.too_late(one))
+    await router.settle()
+    assert router.statuses(one) == ["queued", "accepted", "expired"]
+
+
+async def test_a_complaint_lists_the_recipient_with_its_cause(router: RouterOnLog) -> None:  # R11, R24
+    one = make.message_id()
+    router.give(make.submit(one), make.delivered(one))
+    await router.settle()
+    router.give(make.delivered(one), make.feedback(one, "complaint"), make.feedback(one, "complaint"))
+    await router.settle()
+    assert [event["type"] for event in router.events(one)][2:] == ["message.delivered", "message.complained"]
+    complained = router.events(one)[-1]
+    assert complained["data"]["status"] == "delivered"
+    (entry,) = router.log.values(TOPICS["suppressions"].name)
+    assert (entry["data"]["reason"], entry["data"]["origin"]) == ("complaint", "complaint")
+    assert entry["data"]["source_event_id"] == complained["id"]
+    (told,) = router.log.values(TOPICS["account-events"].name)
+    assert told["data"]["reason"] == "complaint"
+
+
+async def test_a_bounce_long_after_delivery_is_still_told(router: RouterOnLog) -> None:  # R24
+    one = make.message_id()
+    router.give(make.submit(one))
+    await router.settle()
+    router.give(make.delivered(one))
+    await router.settle()
+    await router.settle_at(NOW + 29 * DAY)
+    router.give(make.feedback(one, "bounce"))
+    await router.settle()
+    assert router.statuses(one)[-1] == "bounced"
+    assert router.events(one)[-1]["data"]["feedback"]["kind"] == "bounce"
+    await router.settle_at(NOW + 31 * DAY)
+    router.give(make.feedback(one, "complaint"))
+    await router.settle()
+    assert router.statuses(one)[-1] == "bounced"  # beyond the window nobody knows it
+
+
+async def test_a_released_message_goes_out_with_what_its_submit_says(router: RouterOnLog) -> None:
+    one = make.message_id()
+    router.give(make.submit(one))
+    await router.settle()
+    router.give_poison(one)
+    await router.settle()
+    router.give(make.release(one))
+    await router.settle()
+    assert router.statuses(one) == ["queued", "accepted", "held", "accepted"]
+    assert router.sent() == [(one, 1, 1), (one, 1, 2)]
+    assert router.live_deliveries()[1]["content"]["text"] == "847291\n"
