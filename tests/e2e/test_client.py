@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,47 @@ async def test_suppressions(client: AsyncSendarix) -> None:
     assert [it async for it in client.suppressions.list(search="stop@client")] == []
 
 
+async def test_templates(stack: Stack, client: AsyncSendarix) -> None:
+    """R8."""
+    made = await client.templates.create({"name": "greeting", "subject": "Hi {{ name }}", "text": "Hi {{ name }}."})
+    assert (made["published_version"], made["latest_version"]) == (1, 1)
+    draft = await client.templates.update("greeting", {"subject": "Hey {{ name }}", "text": "Hey."})
+    assert (draft["published_version"], draft["latest_version"]) == (1, 2)
+    assert (await client.templates.render("greeting", {"name": "Ada"}, version=2))["subject"] == "Hey Ada"
+    assert (await client.templates.publish("greeting"))["published_version"] == 2
+    assert (await client.templates.validate("greeting"))["valid"]
+    assert not (await client.templates.validate("greeting", {"text": "{{ name"}))["valid"]
+    assert "greeting" in [template["name"] async for template in client.templates.list()]
+
+    mail: sendarix.Mail = {"recipient": "ada@client.example", "template": "greeting"}
+    with pytest.raises(sendarix.SendarixError) as caught:
+        await client.messages.send({**mail, "template_data": {}})
+    assert isinstance(caught.value, sendarix.ValidationError)
+    assert caught.value.errors[0].variable == "name"
+    sent = await client.messages.send({**mail, "template_data": {"name": "Ada"}})
+    assert (await stack.message_when(sent["message_id"], "delivered"))["subject"] == "Hey Ada"
+    await client.templates.delete("greeting")
+    with pytest.raises(sendarix.NotFound):
+        await client.templates.get("greeting")
+
+
+async def test_a_scheduled_mail_is_moved_and_cancelled(stack: Stack, client: AsyncSendarix) -> None:
+    """R6, R7."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    mail: sendarix.Mail = {"recipient": "ada@client.example", "subject": "Later", "text": "Later."}
+    sent = await client.messages.send({**mail, "scheduled_time": later})
+    assert sent["status"] == "scheduled"
+    moved = await client.messages.reschedule(sent["message_id"], later + timedelta(hours=1))
+    assert moved["message_id"] == sent["message_id"]
+    await client.messages.cancel(sent["message_id"])
+    assert (await client.messages.cancel(sent["message_id"]))["message_id"] == sent["message_id"]  # asked for again
+    await stack.message_when(sent["message_id"], "cancelled")
+    done = await client.messages.send(mail)
+    await stack.message_when(done["message_id"], "delivered")
+    with pytest.raises(sendarix.NotFound):
+        await client.messages.cancel(done["message_id"])
+
+
 async def test_webhooks(client: AsyncSendarix) -> None:
     made = await client.webhooks.create(url="http://127.0.0.1:9/x", events=["message.bounced"], tags=["otp"])
     assert made["secret"].startswith("whsec_")
@@ -128,7 +170,14 @@ async def test_every_command_of_its_readme_works(stack: Stack) -> None:
     done = await run(stack, bash, "-c", script)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    for sight in ("is queued for ada@example.org.", "bob@example.org is suppressed.", "message.queued", "is deleted."):
+    for sight in (
+        "is queued for ada@example.org.",
+        "bob@example.org is suppressed.",
+        "message.queued",
+        "is deleted.",
+        "Hello Ada, good",
+        "is cancelled.",
+    ):
         assert sight in said, said
     assert not [key for key in stack.description["keys"].values() if key in said]
 

@@ -9,11 +9,17 @@ from sendarix.exchange import Answer, NoAnswer, Request
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field at fault. `field` is a path such as `recipient[2]` or `headers.X-A`."""
+    """One field at fault. `field` is a path such as `recipient[2]`; `line` and `variable` say where in a template."""
 
     field: str
     code: str
     message: str
+    line: int | None = None
+    variable: str | None = None
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> "FieldError":
+        return cls(said["field"], said["code"], said["message"], said.get("line"), said.get("variable"))
 
 
 class SendarixError(Exception):
@@ -163,7 +169,7 @@ class _Said:
         try:
             body = answer.json()
             error = body["error"]
-            errors = tuple(FieldError(e["field"], e["code"], e["message"]) for e in body.get("errors", ()))
+            errors = tuple(FieldError.of(fault) for fault in body.get("errors", ()))
             return cls(
                 str(error["code"]), str(error["message"]), str(error.get("hint", "")), errors, body.get("request_id")
             )

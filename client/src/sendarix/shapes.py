@@ -75,6 +75,8 @@ class Fault(TypedDict):
     field: str
     code: str
     message: str
+    line: NotRequired[int | None]
+    variable: NotRequired[str | None]
 
 
 class BatchEntry(TypedDict):
@@ -163,16 +165,9 @@ class MessageFilters(TypedDict, total=False):
     limit: int
 
 
-class Decision(TypedDict, total=False):
-    """One step of an explanation; which fields it has depends on the rule."""
-
-    event_id: Required[str]
-    rule: str | None
-    version: str | int | None
-
-
+# `publish`: whether it is sent from now on; a new template is, a new version of one is not, unless it is said here.
 NewTemplate = TypedDict(
-    "NewTemplate", {"name": str, "subject": str, "text": str, "html": str, "from": str}, total=False
+    "NewTemplate", {"name": str, "subject": str, "text": str, "html": str, "from": str, "publish": bool}, total=False
 )
 Template = TypedDict(
     "Template",
@@ -184,16 +179,26 @@ Template = TypedDict(
         "html": str | None,
         "from": str | None,
         "version": int,
-        "published_version": int | None,
-        "created_at": str,
-        "updated_at": str,
+        "published_version": Required[int | None],
+        "latest_version": Required[int],
+        "created_at": Required[str],
+        "updated_at": Required[str],
     },
     total=False,
 )
 
 
+class Validity(TypedDict):
+    """`errors` is empty where `valid`; `variables` are those that a mail has to give."""
+
+    valid: bool
+    variables: list[str]
+    errors: list[Fault]
+
+
 class Rendered(TypedDict, total=False):
-    subject: str
+    version: int
+    subject: str | None
     text: str | None
     html: str | None
 
@@ -245,7 +250,11 @@ class ApiKey(TypedDict):
     environment: Literal["live", "test"]
     scopes: list[str]
     created_at: str
+    from_domains: NotRequired[list[str]]
+    networks: NotRequired[list[str]]
+    expires_at: NotRequired[str | None]
     revoked_at: NotRequired[str | None]
+    last_used_at: NotRequired[str | None]
     key: NotRequired[str]
 
 
@@ -256,3 +265,4 @@ class NewApiKey(TypedDict, total=False):
     from_domains: Sequence[str]
     networks: Sequence[str]
     expires_at: Moment
+    project_id: str

@@ -88,7 +88,7 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([says(200, {"name": "t"})], ["templates", "get", "t"], [{"name": "t"}]),
         ([says(201, {"name": "t"})], ["templates", "create", "t", "--subject", "S"], [{"name": "t"}]),
         ([says(200, {"name": "t"})], ["templates", "create", "t", "--subject", "S", "--update"], [{"name": "t"}]),
-        ([says(200, {"name": "t"})], ["templates", "publish", "t"], [{"name": "t"}]),
+        ([says(200, {"published_version": 2})], ["templates", "publish", "t"], [{"published_version": 2}]),
         ([says(200, {"subject": "S"})], ["templates", "render", "t", "--data", "{}"], [{"subject": "S"}]),
         ([says(200, {"valid": True})], ["templates", "validate", "t"], [{"valid": True}]),
         ([page({"recipient": "a@b.example"})], ["suppressions", "list"], [{"recipient": "a@b.example"}]),

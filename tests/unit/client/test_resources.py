@@ -44,7 +44,9 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
         "/v1/templates/welcome/render",
         {"template_data": {"name": "Ada"}},
     ),
+    (templates.publish("welcome", version=2), "POST", "/v1/templates/welcome/publish", {"version": 2}),
     (templates.validate("welcome"), "POST", "/v1/templates/welcome/validate", {}),
+    (templates.validate("welcome", {"text": "x"}), "POST", "/v1/templates/welcome/validate", {"text": "x"}),
     (templates.delete("welcome"), "DELETE", "/v1/templates/welcome", None),
     (
         suppressions.add("a@example.org", tag="news"),
@@ -69,7 +71,8 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
         {"name": "ci", "environment": "test"},
     ),
     (api_keys.listed(), "GET", "/v1/api-keys", None),
-    (api_keys.rotate("key_1"), "POST", "/v1/api-keys/key_1/rotate", {}),
+    (api_keys.get("key_1"), "GET", "/v1/api-keys/key_1", None),
+    (api_keys.rotate("key_1", overlap="0"), "POST", "/v1/api-keys/key_1/rotate", {"overlap": "0"}),
     (api_keys.revoke("key_1"), "DELETE", "/v1/api-keys/key_1", None),
     (sandbox.listed(), "GET", "/v1/sandbox/messages", None),
     (sandbox.get("msg_1"), "GET", "/v1/sandbox/messages/msg_1", None),
@@ -86,8 +89,6 @@ def test_what_is_asked(call: Call[Any] | Listing[Any], method: str, path: str, b
 def test_what_would_be_there_twice_is_not_repeatable() -> None:
     once = {(call.request.method, call.request.path) for call, *_ in CALLS if not call.request.repeatable}
     assert once == {
-        ("POST", "/v1/templates"),
-        ("PUT", "/v1/templates/welcome"),
         ("POST", "/v1/webhooks"),
         ("POST", "/v1/webhooks/whk_1/rotate-secret"),
         ("POST", "/v1/api-keys"),

@@ -70,7 +70,7 @@ def _as_object(error: SendarixError) -> dict[str, Any]:
     told: dict[str, Any] = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
     match error:
         case ValidationError(errors=errors) if errors:
-            told["errors"] = [asdict(field) for field in errors]
+            told["errors"] = [{k: v for k, v in asdict(fault).items() if v is not None} for fault in errors]
         case RateLimited():
             told["retry_after"] = error.retry_after
         case Unavailable():

@@ -16,9 +16,15 @@ def listed() -> Listing[ApiKey]:
     return Listing(Request("GET", path_of("api-keys")))
 
 
-def rotate(key_id: str) -> Call[ApiKey]:
-    """A new key of the same rights; for a while both work."""
-    return Call(Request("POST", path_of("api-keys", key_id, "rotate"), body=b"{}", repeatable=False))
+def get(key_id: str) -> Call[ApiKey]:
+    """With the time of its last use."""
+    return Call(Request("GET", path_of("api-keys", key_id)))
+
+
+def rotate(key_id: str, *, overlap: str | None = None) -> Call[ApiKey]:
+    """A new key of the same rights; the old one goes on for `overlap`, such as `24h` or `0`."""
+    body = body_of({} if overlap is None else {"overlap": overlap})
+    return Call(Request("POST", path_of("api-keys", key_id, "rotate"), body=body, repeatable=False))
 
 
 def revoke(key_id: str) -> Call[dict[str, Any] | None]:
@@ -31,6 +37,7 @@ class ApiKeys(Resource):
 
     create = ask(create)
     list = walk(listed)
+    get = ask(get)
     rotate = ask(rotate)
     revoke = ask(revoke)
 
@@ -40,5 +47,6 @@ class AsyncApiKeys(AsyncResource):
 
     create = ask_async(create)
     list = walk_async(listed)
+    get = ask_async(get)
     rotate = ask_async(rotate)
     revoke = ask_async(revoke)
