@@ -1,6 +1,6 @@
 """The claim log of Idempotency-Key: the first live claim of a key in log order wins (architecture, "claim by log")."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -25,8 +25,8 @@ class Claim(Payload):
     unsubscribe_scope: str | None = None  # of its one-click links: a tag, or "*"; null: it has none
     template_id: str | None = None  # and not its name: another template may have that by now
     template_version: int | None = None  # resolved at acceptance; a batch has one per item
-    template_ids: Annotated[list[str | None], Field(default_factory=list)]
-    template_versions: Annotated[list[int | None], Field(default_factory=list)]
+    template_ids: list[str | None] = Field(default_factory=list)
+    template_versions: list[int | None] = Field(default_factory=list)
 
 
 class Done(Payload):

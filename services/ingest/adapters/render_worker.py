@@ -81,7 +81,7 @@ def answer(request: Json) -> Json:
 def _render(parts: dict[str, str], data: Json, limit: int) -> Json:
     made: dict[str, str] = {}
     left = limit
-    for part, source in parts.items():
+    for part, source in _in_order(parts):
         try:
             made[part] = _compiled(source, part == "html").render_template(_name(part), **data)
         except minijinja.TemplateError as error:
@@ -98,7 +98,7 @@ def _check(parts: dict[str, str]) -> Json:
     """Every syntax error (the engine finds one in each part), or the variables."""
     faults: list[Json] = []
     variables: set[str] = set()
-    for part, source in parts.items():
+    for part, source in _in_order(parts):
         try:
             engine = _compiled(source, part == "html")
             used = engine.undeclared_variables_in_template(_name(part), nested=True)
@@ -106,6 +106,11 @@ def _check(parts: dict[str, str]) -> Json:
         except minijinja.TemplateError as error:
             faults.append(_fault(part, error))
     return {"faults": faults} if faults else {"variables": sorted(variables)}
+
+
+def _in_order(parts: dict[str, str]) -> list[tuple[str, str]]:
+    """So that of several mistakes the first is named."""
+    return [(part, parts[part]) for part in ("subject", "text", "html") if part in parts]
 
 
 def _compiled(source: str, html: bool) -> minijinja.Environment:
