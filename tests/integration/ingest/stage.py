@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from fastapi import FastAPI
 
 from chassis.ids import parse_message_id
 from chassis.log import Log, outgoing
@@ -67,6 +68,7 @@ class Client:
     url: str
     session: aiohttp.ClientSession
     running: list[Part]
+    app: FastAPI
 
     async def stop(self) -> None:
         """As at SIGTERM: part by part, in reverse."""
@@ -146,7 +148,7 @@ async def replica(
     }
     service = await build(IngestSettings(**values | settings))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-        client = Client(f"http://127.0.0.1:{port}", session, list(service.parts))
+        client = Client(f"http://127.0.0.1:{port}", session, list(service.parts), service.app)
         for part in service.parts:
             await part.start()
         try:
@@ -169,7 +171,7 @@ async def new_tenant(
     log: Log,
     *,
     scopes: tuple[str, ...] = ("*",),
-    requests_per_minute: int = 1_000_000,
+    requests_per_minute: int | None = 1_000_000,
     default_from: str | None = "Shop <hello@{domain}>",
 ) -> Tenant:
     """Write a tenant into the tables, as a seed would."""
