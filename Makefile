@@ -9,14 +9,18 @@ help: ## Show what there is to do
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Set up
-setup: $(VENV)/.ready ## Make .venv with everything in requirements/development.txt
+setup: $(VENV)/.client ## Make .venv with everything in requirements/development.txt, and the command sendarix
 
-$(VENV)/.ready: requirements/development.txt requirements/uv.txt client/pyproject.toml
+$(VENV)/.ready: requirements/development.txt requirements/uv.txt
 	@test -x $(BIN)/python || { echo "Making $(VENV) with $(PYTHON) …"; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@echo "Installing what requirements/development.txt locks (about 400 MB the first time) …"
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt
-	@$(BIN)/uv pip install --quiet --offline --no-deps --python $(BIN)/python -e client
+	@touch $@
+
+# A copy, not a link to this folder: tests take the sources, and whoever types `sendarix` what was last set up.
+$(VENV)/.client: $(VENV)/.ready client/pyproject.toml $(shell find client/src -name '*.py')
+	@$(BIN)/uv pip install --quiet --offline --no-deps --reinstall --python $(BIN)/python ./client
 	@touch $@
 
 lock: $(VENV)/.ready ## Write requirements/*.txt anew from pyproject.toml
