@@ -23,7 +23,7 @@ from services.analytics.settings import AnalyticsSettings
 
 GROUP = "analytics"
 FEED = ("message-events", "account-events")  # what `GET /v1/events` gives out; calls of endpoints are no events
-SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"])
+SOURCES = tuple(TOPICS[entry] for entry in (*FEED, "webhook-attempts", "sandbox-mails"))
 
 # Seconds between two polls of an idle group. A short one costs more than all else that an idle analytics does.
 _POLL = 0.1
@@ -41,7 +41,7 @@ async def build(
     """Everything in the order it starts: HTTP first, so that health can be asked while ClickHouse is waited for."""
     clock, crash = SystemClock(), Crash()
     deadline = settings.read_deadline.total_seconds()
-    kept = retention(events=_kept("message-events"), attempts=_kept("webhook-attempts"))
+    kept = retention(events=_kept("message-events"), attempts=_kept("webhook-attempts"), sandbox=_kept("sandbox-mails"))
     clickhouse = ClickHouse(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database, kept, clock)
     log = Log(settings.kafka, client_id=f"analytics-{settings.instance}")
     ingest = Ingest(ClickHouseProjection(clickhouse, clock), clock, batch_records=settings.batch_records)

@@ -11,8 +11,10 @@ from chassis.failures import Poison, Retry
 from chassis.log import Incoming, Outgoing
 from chassis.telemetry import logger
 from schemas.envelope import Envelope, Payload
+from schemas.sandbox import SandboxMail
 from schemas.webhooks import WebhookAttempt
 from services.analytics.domain.rows import AttemptRow, EventRow, Position, Row, attempt_row, by_month, event_row
+from services.analytics.domain.sandbox import SandboxRow, sandbox_row
 from services.analytics.metrics import BEHIND
 from services.analytics.ports import Projection, StoreUnavailable
 
@@ -77,17 +79,21 @@ class Ingest:
         self._clock = clock
         self._events: Inserter[EventRow] = Inserter(projection.insert_events, clock, at_most=batch_records)
         self._attempts: Inserter[AttemptRow] = Inserter(projection.insert_attempts, clock, at_most=batch_records)
+        self._mails: Inserter[SandboxRow] = Inserter(projection.insert_sandbox_mails, clock, at_most=batch_records)
 
     async def handle(self, batch: Batch) -> Sequence[Outgoing]:
         """Insert a batch. Raises Retry while the store is away (the same batch comes again), Poison for a bad row."""
         rows = [row_of(record, envelope) for record, envelope in batch.records]
         events = [row for row in rows if isinstance(row, EventRow)]
         attempts = [row for row in rows if isinstance(row, AttemptRow)]
+        mails = [row for row in rows if isinstance(row, SandboxRow)]
         try:
             if events:
                 await self._events.insert(events)
             if attempts:
                 await self._attempts.insert(attempts)
+            if mails:
+                await self._mails.insert(mails)
         except StoreUnavailable as error:
             _log.warning("insert_waits", topic=batch.topic.entry, partition=batch.partition, reason=str(error))
             raise Retry(_RETRY_AFTER, str(error)) from error
@@ -96,12 +102,14 @@ class Ingest:
         return ()
 
 
-def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptRow:
+def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptRow | SandboxRow:
     """The row of any record of our topics. Raises Poison where it has none."""
     position = Position(record.topic, record.partition, record.offset)
     try:
         if isinstance(envelope.data, WebhookAttempt):
             return attempt_row(envelope.data, envelope.project_id, position)
+        if isinstance(envelope.data, SandboxMail):
+            return sandbox_row(envelope.data, envelope.project_id, position)
         return event_row(envelope, record.value or b"", position)
     except ValueError as error:
         raise Poison(record, str(error)) from error

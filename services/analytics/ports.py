@@ -5,8 +5,9 @@ from typing import Protocol
 
 from services.analytics.domain.cursors import AttemptCursor, Positions
 from services.analytics.domain.feed import FeedEntry, Heads
-from services.analytics.domain.filters import MessagesQuery
+from services.analytics.domain.filters import MessagesQuery, SandboxQuery
 from services.analytics.domain.rows import AttemptRow, EventRow
+from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.domain.views import EndpointAttempt, Message
 
 
@@ -15,7 +16,7 @@ class StoreUnavailable(Exception):
 
 
 class Projection(Protocol):
-    """The write side: once an insert returns, its rows are there. They are of one month; both raise StoreUnavailable.
+    """The write side: once an insert returns, its rows are there. They are of one month; all raise StoreUnavailable.
 
     Rows that are there already change no answer.
     """
@@ -23,6 +24,8 @@ class Projection(Protocol):
     async def insert_events(self, rows: Sequence[EventRow]) -> None: ...
 
     async def insert_attempts(self, rows: Sequence[AttemptRow]) -> None: ...
+
+    async def insert_sandbox_mails(self, rows: Sequence[SandboxRow]) -> None: ...
 
 
 class Reads(Protocol):
@@ -57,3 +60,9 @@ class Reads(Protocol):
     ) -> list[EndpointAttempt]:
         """Newest first, at most `count`."""
         ...
+
+    async def sandbox_mails(self, project_id: str, query: SandboxQuery, *, count: int) -> list[SandboxRow]:
+        """Newest first, at most `count`, without their bytes."""
+        ...
+
+    async def sandbox_mail(self, project_id: str, message_id: str) -> SandboxRow | None: ...

@@ -44,6 +44,7 @@ from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.projects import projects_router
+from services.ingest.api.sandbox import sandbox_router
 from services.ingest.api.suppressions import suppressions_router
 from services.ingest.api.templates import templates_router
 from services.ingest.api.unsubscribe import unsubscribe_router
@@ -196,6 +197,7 @@ def _app(
     gate = Gate(admission, clock)
     send = sending(gate, accept, Mails(ByteBudget(settings.large_body_memory)))
     app.include_router(messages_router(gate, send, reads))
+    app.include_router(sandbox_router(gate, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
     kept_templates = ManageTemplates(clock, templates, rendering, keep=2 * settings.idempotency_window)

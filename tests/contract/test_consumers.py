@@ -37,6 +37,7 @@ ELSEWHERE = {
     ("message-events", "analytics"),  # tests/unit/analytics/test_rows.py
     ("account-events", "analytics"),
     ("webhook-attempts", "analytics"),
+    ("sandbox-mails", "analytics"),
 }
 
 Read = Callable[[Incoming], object]

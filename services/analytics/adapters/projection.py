@@ -1,4 +1,4 @@
-"""The write side: rows, by columns, into `events_raw` and `webhook_attempts`; the other tables follow by their views."""
+"""The write side: rows, by columns, into `events_raw`, `webhook_attempts` and `sandbox_mails`; the others follow by their views."""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
@@ -7,6 +7,7 @@ from typing import Any
 from chassis.clock import Clock
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.domain.rows import AttemptRow, EventRow
+from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.metrics import INSERT_SECONDS, INSERTS, ROWS
 from services.analytics.ports import StoreUnavailable
 
@@ -32,6 +33,10 @@ _EVENT_COLUMNS: _Columns = {
     "metadata": lambda row: row.metadata or {},
 }  # fmt: skip
 _ATTEMPT_COLUMNS = _columns("project_id", "endpoint_id", "at", "attempt_id", "attempt")
+_SANDBOX_COLUMNS = _columns(
+    "project_id", "message_id", "taken_at", "recipient", "mail_from", "mail_subject", "attempt", "outcome", "size",
+    "truncated", "mime",
+)  # fmt: skip
 
 
 class ClickHouseProjection:
@@ -46,6 +51,9 @@ class ClickHouseProjection:
 
     async def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
         await self._insert("webhook_attempts", _ATTEMPT_COLUMNS, rows)
+
+    async def insert_sandbox_mails(self, rows: Sequence[SandboxRow]) -> None:
+        await self._insert("sandbox_mails", _SANDBOX_COLUMNS, rows)
 
     async def _insert(self, table: str, columns: _Columns, rows: Sequence[object]) -> None:
         values: Sequence[Sequence[object]] = [[read(row) for row in rows] for read in columns.values()]

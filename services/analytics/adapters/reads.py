@@ -13,8 +13,9 @@ from schemas.topics import Topic
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.domain.cursors import AttemptCursor, Positions
 from services.analytics.domain.feed import FeedEntry, Heads
-from services.analytics.domain.filters import MessageFilters, MessagesQuery
+from services.analytics.domain.filters import MessageFilters, MessagesQuery, SandboxQuery
 from services.analytics.domain.rows import Position
+from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.domain.views import EndpointAttempt, Message, Outcome
 from services.analytics.metrics import QUERIES_FAILED, QUERY_SECONDS
 from services.analytics.ports import StoreUnavailable
@@ -29,6 +30,10 @@ _NO_WINDOW = 2**61  # beyond any offset
 _MESSAGE = """
     message_id, recipient, mail_from, mail_subject, tags, metadata, toUnixTimestamp64Milli(created_at), attempts,
     latest, outcome
+"""
+_SANDBOX_MAIL = """
+    tuple(_topic, _partition, _offset), project_id, message_id, toUnixTimestamp64Milli(taken_at), recipient, mail_from,
+    mail_subject, attempt, outcome, size, truncated
 """
 
 
@@ -97,6 +102,24 @@ class ClickHouseReads:
         )
         rows = await self._ask("attempts", statement, project_id, values)
         return [EndpointAttempt(AttemptCursor(at_ms, attempt_id), document) for at_ms, attempt_id, document in rows]
+
+    async def sandbox_mails(self, project_id: str, query: SandboxQuery, *, count: int) -> list[SandboxRow]:
+        conditions, values = Conditions(), Values(count=count)
+        if query.after is not None:
+            conditions.append("message_id < {after:String}")
+            values["after"] = query.after
+        if query.recipient is not None:
+            conditions.append("lowerUTF8(recipient) = lowerUTF8({recipient:String})")
+            values["recipient"] = query.recipient
+        tail = "ORDER BY project_id, message_id DESC LIMIT {count:UInt32}"
+        statement = _select(f"{_SANDBOX_MAIL}, ''", "sandbox_mails FINAL", conditions, tail)
+        return [_sandbox_mail(row) for row in await self._ask("sandbox_mails", statement, project_id, values)]
+
+    async def sandbox_mail(self, project_id: str, message_id: str) -> SandboxRow | None:
+        conditions = ["message_id = {id:String}"]
+        statement = _select(f"{_SANDBOX_MAIL}, mime", "sandbox_mails FINAL", conditions, where="PREWHERE")
+        rows = await self._ask("sandbox_mail", statement, project_id, {"id": message_id})
+        return _sandbox_mail(rows[0]) if rows else None
 
     async def _look_at_ends(self, project_id: str) -> Positions:
         """The ends of the partitions now. Behind the last known ones there is little to read."""
@@ -247,6 +270,16 @@ def _ranges(start: Positions, window: int) -> tuple[str, Values]:
         values |= {f"topic{number}": topic, f"own{number}": own}
         values |= {f"first{number}": min(own), f"last{number}": max(own) + window}
     return f"({' OR '.join(ranges)})", values
+
+
+def _sandbox_mail(row: tuple[Any, ...]) -> SandboxRow:
+    position, *fields = row
+    return SandboxRow(Position(*_parts(position)), *fields)
+
+
+def _parts(position: Any) -> Sequence[Any]:
+    """A tuple as the server, or the embedded engine, gives it."""
+    return list(position.values()) if isinstance(position, Mapping) else list(position)
 
 
 def _message(row: tuple[Any, ...]) -> Message:

@@ -180,6 +180,31 @@ ORDER BY (project_id, endpoint_id, at DESC, attempt_id DESC)
 SETTINGS {_POINT_READS}, {_DESCENDING}
 """
 
+# One row per mail: of several attempts that each left a copy the last one counts.
+_SANDBOX = f"""
+CREATE TABLE IF NOT EXISTS sandbox_mails (
+    project_id LowCardinality(String),
+    message_id String,
+    taken_at DateTime64(3, 'UTC'),
+    recipient String CODEC(ZSTD),
+    mail_from String CODEC(ZSTD),
+    mail_subject String CODEC(ZSTD),
+    attempt UInt16,
+    outcome LowCardinality(String),
+    size UInt32,
+    truncated Bool,
+    mime String CODEC(ZSTD(3)),
+    _topic LowCardinality(String),
+    _partition UInt16,
+    _offset UInt64,
+    _ingested_at DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = ReplacingMergeTree(attempt)
+PARTITION BY toYYYYMM(taken_at)
+ORDER BY (project_id, message_id DESC)
+SETTINGS {_POINT_READS}, {_DESCENDING}
+"""
+
 HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
 ENGINE = MergeTree ORDER BY name
@@ -187,7 +212,13 @@ ENGINE = MergeTree ORDER BY name
 
 
 # What a row's age is counted from.
-_AGE_OF = {"events_raw": "event_time", "messages": "created_at", "events_hourly": "hour", "webhook_attempts": "at"}
+_AGE_OF = {
+    "events_raw": "event_time",
+    "messages": "created_at",
+    "events_hourly": "hour",
+    "webhook_attempts": "at",
+    "sandbox_mails": "taken_at",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +231,13 @@ class Migration:
 
 MIGRATIONS: Sequence[Migration] = (
     Migration("0001_tables", (_EVENTS, _MESSAGES, _HOURLY, _WEBHOOK_ATTEMPTS, _MESSAGES_FEED, _HOURLY_FEED)),
+    Migration("0002_sandbox", (_SANDBOX,)),
 )
 
 
-def retention(*, events: timedelta, attempts: timedelta) -> Sequence[str]:
+def retention(*, events: timedelta, attempts: timedelta, sandbox: timedelta) -> Sequence[str]:
     """Set how long rows are kept. Applied at each start: it costs nothing where it is set so already."""
-    kept = {table: attempts if table == "webhook_attempts" else events for table in _AGE_OF}
+    kept = dict.fromkeys(_AGE_OF, events) | {"webhook_attempts": attempts, "sandbox_mails": sandbox}
     return [
         f"ALTER TABLE {table} MODIFY TTL toDateTime({_AGE_OF[table]}) + toIntervalSecond({int(span.total_seconds())})"
         # Parts that are there are not rewritten for it: they take the new limit with their next merge.

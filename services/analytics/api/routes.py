@@ -9,6 +9,7 @@ from chassis.http import ApiError, FieldError, error_response, json_response, re
 from chassis.ids import parse_message_id
 from chassis.principal import HEADER, verify
 from chassis.telemetry import logger
+from services.analytics.api.sandbox import SandboxApi
 from services.analytics.domain.cursors import attempt_cursor, feed_cursor, message_cursor
 from services.analytics.domain.feed import advanced, oldest_first
 from services.analytics.domain.filters import (
@@ -41,12 +42,12 @@ def add_routes(app: FastAPI, reads: Reads, clock: Clock, *, secret: bytes, pendi
             raise ApiError(401, "invalid_api_key", "Not a signed request.", "Reads are made through the public API.")
         return principal.project_id
 
-    app.include_router(_router(_Api(reads, clock, pending_window_ms), Depends(project)))
+    app.include_router(_router(_Api(reads, clock, pending_window_ms), SandboxApi(reads), Depends(project)))
     app.add_exception_handler(InvalidQuery, _on_invalid_query)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
 
 
-def _router(api: "_Api", project: Any) -> APIRouter:
+def _router(api: "_Api", sandbox: SandboxApi, project: Any) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     @router.get("/messages")
@@ -64,6 +65,14 @@ def _router(api: "_Api", project: Any) -> APIRouter:
     @router.get("/webhooks/{endpoint_id}/attempts")
     async def attempts(endpoint_id: str, request: Request, project_id: str = project) -> Response:
         return await api.attempts(project_id, endpoint_id, _parameters(request))
+
+    @router.get("/sandbox/messages")
+    async def sandbox_messages(request: Request, project_id: str = project) -> Response:
+        return await sandbox.listed(project_id, request)
+
+    @router.get("/sandbox/messages/{message_id}")
+    async def sandbox_message(message_id: str, request: Request, project_id: str = project) -> Response:
+        return await sandbox.one(project_id, message_id, request)
 
     return router
 

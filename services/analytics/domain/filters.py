@@ -94,6 +94,13 @@ class AttemptsQuery:
     after: AttemptCursor | None
 
 
+@dataclass(frozen=True, slots=True)
+class SandboxQuery:
+    recipient: str | None
+    limit: int
+    after: str | None  # a message id
+
+
 class _Reader:
     """Takes parameters one by one and collects what is wrong with them; what nobody took is unknown."""
 
@@ -171,6 +178,16 @@ def attempts_query(parameters: Parameters, endpoint_id: str) -> AttemptsQuery:
     after = reader.take("after", _cursor(lambda text: read_attempt_cursor(text, endpoint_id)))
     reader.finish()
     return AttemptsQuery(limit or DEFAULT_LIMIT, after)
+
+
+def sandbox_query(parameters: Parameters) -> SandboxQuery:
+    """`GET /v1/sandbox/messages`. Raises InvalidQuery."""
+    reader = _Reader(parameters)
+    recipient = reader.take("recipient", lambda text: address_of(_text(text)))
+    limit = reader.take("limit", _limit)
+    after = reader.take("after", _cursor(lambda text: read_message_cursor(text, fingerprint(repr(recipient)))))
+    reader.finish()
+    return SandboxQuery(recipient, limit or DEFAULT_LIMIT, after)
 
 
 def no_parameters(parameters: Parameters) -> None:

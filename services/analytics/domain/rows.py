@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from itertools import groupby
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -95,7 +95,14 @@ class AttemptRow:
         return self.at
 
 
-Row = TypeVar("Row", EventRow, AttemptRow)
+class Dated(Protocol):
+    """Any row: it belongs to the month of its time."""
+
+    @property
+    def time_ms(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=Dated)
 
 
 def event_row(envelope: Envelope[Payload], value: bytes, position: Position) -> EventRow:

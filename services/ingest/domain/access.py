@@ -17,6 +17,7 @@ Scope = Literal[
     "webhooks.write",
     "suppressions.read",
     "suppressions.write",
+    "sandbox.read",
     "templates.read",
     "templates.write",
     "api_keys.read",

@@ -39,6 +39,17 @@ class ReadThrough:
         self.endpoints.check_own(caller, endpoint_id)
         return await self._get(f"/v1/webhooks/{endpoint_id}/attempts", query, caller, request_id)
 
+    async def sandbox_mails(self, caller: Caller, query: str, request_id: str) -> Reply:
+        return await self._get("/v1/sandbox/messages", query, caller, request_id)
+
+    async def sandbox_mail(self, caller: Caller, message_id: str, query: str, request_id: str) -> Reply:
+        ours = self.ids.verify(message_id, caller.project_id) is not None
+        path = f"/v1/sandbox/messages/{message_id}"
+        reply = await self._get(path, query, caller, request_id) if ours else None
+        if reply is None or reply.status == NOT_FOUND:
+            raise Refused("not_found", "There is no such mail in the sandbox.")
+        return reply
+
     async def _get(self, path: str, query: str, caller: Caller, request_id: str) -> Reply:
         try:
             return await self.analytics.get(path, query, caller, request_id)

@@ -19,6 +19,7 @@ from chassis.principal import HEADER, Principal, sign
 from chassis.service import Crash
 from schemas.envelope import Envelope, Payload, encode
 from schemas.events import MessageEvent
+from schemas.sandbox import SandboxMail
 from schemas.topics import TOPICS, Topic
 from schemas.webhooks import WebhookAttempt
 from services.analytics.adapters.clickhouse import ClickHouse
@@ -32,8 +33,8 @@ from tests.kit.clickhouse import Database
 from tests.kit.history import PROJECT
 
 SECRET = b"shared by ingest and analytics"
-SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"])
-TABLES = ("events_raw", "messages", "events_hourly", "webhook_attempts")
+SOURCES = tuple(TOPICS[entry] for entry in ("message-events", "account-events", "webhook-attempts", "sandbox-mails"))
+TABLES = ("events_raw", "messages", "events_hourly", "webhook_attempts", "sandbox_mails")
 MAX_RECORDS = 1000
 Json = dict[str, Any]
 Place = tuple[str, int]  # topic entry, partition
@@ -144,7 +145,7 @@ class Bench:
 @asynccontextmanager
 async def built(database: Database) -> AsyncIterator[Bench]:
     clock = SystemClock()
-    kept = retention(events=timedelta(days=90), attempts=timedelta(days=14))
+    kept = retention(events=timedelta(days=90), attempts=timedelta(days=14), sandbox=timedelta(days=3))
     store = ClickHouse(database.url, database.name, kept, clock)
     await store.start()
     # Nothing may depend on whether a merge has run: here none does, unless a test asks for it.
@@ -166,6 +167,8 @@ def _place(envelope: Envelope[Any]) -> tuple[Topic, int]:
             return SOURCES[0], known.partition
         case WebhookAttempt():
             return SOURCES[2], 0
+        case SandboxMail():
+            return SOURCES[3], 0
         case _:
             return SOURCES[1], 0
 

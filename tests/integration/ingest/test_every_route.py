@@ -59,6 +59,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/v1/unsubscribes"): Row("suppressions.read", 200),
     ("GET", "/v1/unsubscribes/{address:path}"): Row("suppressions.read", 404),
     ("DELETE", "/v1/unsubscribes/{address:path}"): Row("suppressions.write", 404),
+    ("GET", "/v1/sandbox/messages"): Row("sandbox.read", 503),
+    ("GET", "/v1/sandbox/messages/{message_id}"): Row("sandbox.read", 404),
     ("GET", "/u/{token}"): Row(None, 404),
     ("POST", "/u/{token}"): Row(None, 404),
     ("POST", "/v1/webhooks"): Row("webhooks.write", 400),
@@ -81,6 +83,7 @@ ROWS: dict[tuple[str, str], Row] = {
 }
 ADMIN_SCOPES = {"projects.read", "projects.write", "api_keys.read", "api_keys.write"}
 EVERY_SCOPE = sorted(get_args(Scope))
+NOT_READ = ("/v1/messages", "/v1/projects", "/v1/sandbox", "/v1/unsubscribes")  # what no such key finds again here
 UNKNOWN = {
     "message_id": "msg_0",
     "name_or_id": "tpl_0",
@@ -222,7 +225,7 @@ async def test_an_id_of_another_project_is_an_id_of_nothing(keys: Keys, log: Log
             assert (one.status, method, route) == (FORBIDDEN if admins else 404, method, route)
             assert one.raw == nothing.raw, (method, route)
     for method, route in routes:  # and nothing has happened to any of them
-        if method == "GET" and not route.startswith(("/v1/messages", "/v1/projects", "/v1/unsubscribes")):
+        if method == "GET" and not route.startswith(NOT_READ):
             reply = await keys.client.call(method, path_of(route, theirs), key=other.live)
             assert reply.status == (503 if route.endswith("/attempts") else 200), (route, reply.raw)
 

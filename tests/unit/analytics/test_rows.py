@@ -7,11 +7,12 @@ from chassis.log import Incoming
 from schemas.envelope import decode, encode, to_ms
 from schemas.topics import TOPICS
 from services.analytics.domain.rows import AttemptRow, EventRow, Position, address_of, by_month, event_row
+from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.handlers import row_of
 from tests.kit.examples import Example, examples_of
 from tests.kit.history import History
 
-SOURCES = ("message-events", "account-events", "webhook-attempts")
+SOURCES = ("message-events", "account-events", "webhook-attempts", "sandbox-mails")
 EXAMPLES = [(source, example) for source in SOURCES for example in examples_of(source)]
 NOW = to_ms("2026-03-01T12:00:00.000Z")
 
@@ -31,6 +32,8 @@ def test_every_example_of_its_topics_has_a_row(source: str, example: Example) ->
         assert row.event.encode() == example.value  # the bytes themselves, not what we understood of them
         assert (row.event_id, row.event_type, row.subject) == (envelope.id, envelope.type, envelope.subject)
         assert row.event_time == to_ms(envelope.time)
+    elif isinstance(row, SandboxRow):
+        assert row.mime == orjson.loads(example.value)["data"]["mime"]
     else:
         assert orjson.loads(row.attempt) == orjson.loads(example.value)["data"]
 
