@@ -115,6 +115,22 @@ async def test_a_lost_reply_is_unknown_and_only_then_a_second_copy_goes(faulty: 
     assert judge(Evidence({sent["message_id"]}, events, copies)) == []
 
 
+async def test_a_mail_that_must_not_go_twice_is_held_until_somebody_releases_it(
+    faulty: Stack, server: SmtpServer
+) -> None:
+    """R2, R23: `on_unknown: hold`. One copy before the release, the second by it alone."""
+    message_id = (await faulty.send("lost-hold@example.org", on_unknown="hold"))["message_id"]
+    assert (await faulty.message_when(message_id, "held", within=60))["reason"] == "held_unknown"
+    assert Counter(mail.message_id for mail in server.mails)[message_id] == 1
+    status, message, _ = await faulty.call("POST", f"/v1/messages/{message_id}/release")
+    assert (status, message["message_id"]) == (200, message_id)
+    message = await faulty.message_when(message_id, "delivered")
+    assert statuses(message) == ["queued", "accepted", "unknown", "held", "accepted", "delivered"]
+    assert Counter(mail.message_id for mail in server.mails)[message_id] == 2
+    status, refused, _ = await faulty.call("POST", f"/v1/messages/{message_id}/release")
+    assert (status, refused["error"]["code"]) == (409, "conflict")
+
+
 async def test_an_idempotency_key_is_free_again_after_its_window(faulty: Stack) -> None:
     """R3, D18: within the window the first answer, byte for byte; after it a new mail."""
     body = {"recipient": "window@example.org", "subject": "Hello", "text": "Hello."}
