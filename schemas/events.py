@@ -39,6 +39,7 @@ class MessageQueued(MessageEvent):
     deliver_before: Timestamp | None = None
     template: str | None = None
     template_version: int | None = None
+    request_id: str | None = None  # the X-Request-Id of the answer to the request
 
 
 class MessageScheduled(MessageEvent):

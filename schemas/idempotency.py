@@ -5,7 +5,18 @@ from typing import ClassVar
 from pydantic import Field
 
 from schemas.envelope import Payload, by_type
-from schemas.mail import Environment
+from schemas.mail import Environment, Value
+
+
+class ClaimedItem(Value):
+    """What was decided of one item of a batch; those that were refused are not among them."""
+
+    index: int
+    message_ids: list[str]
+    from_: str
+    unsubscribe_scope: str | None = None
+    template_id: str | None = None
+    template_version: int | None = None
 
 
 class Claim(Payload):
@@ -24,9 +35,10 @@ class Claim(Payload):
     valid_until_ms: int  # broker time: a claim that landed later is void
     unsubscribe_scope: str | None = None  # of its one-click links: a tag, or "*"; null: it has none
     template_id: str | None = None  # and not its name: another template may have that by now
-    template_version: int | None = None  # resolved at acceptance; a batch has one per item
-    template_ids: list[str | None] = Field(default_factory=list)
-    template_versions: list[int | None] = Field(default_factory=list)
+    template_version: int | None = None  # resolved at acceptance
+    request_id: str | None = None  # of the first request
+    # Of a batch: what else would stand above, for each item that was accepted; `from_` is the first one's.
+    items: list[ClaimedItem] = Field(default_factory=list)
 
 
 class Done(Payload):

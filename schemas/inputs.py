@@ -35,6 +35,7 @@ class Submit(MessageInput):
     deliver_before_ms: int | None = None  # not after: then it expires
     template: str | None = None  # name of the template it was made from
     template_version: int | None = None
+    request_id: str | None = None  # the X-Request-Id of the answer to the request
 
 
 class AttemptInput(MessageInput):

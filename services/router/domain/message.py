@@ -134,6 +134,7 @@ def _queued(submit: Submit) -> MessageQueued:
         deliver_before=None if submit.deliver_before_ms is None else to_timestamp(submit.deliver_before_ms),
         template=submit.template,
         template_version=submit.template_version,
+        request_id=submit.request_id,
     )
 
 
