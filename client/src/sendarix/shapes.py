@@ -266,3 +266,26 @@ class NewApiKey(TypedDict, total=False):
     networks: Sequence[str]
     expires_at: Moment
     project_id: str
+
+
+# What a test key sent, as a mailbox would hold it; content and `raw` (the bytes as they were) only where one is asked for.
+SandboxMail = TypedDict(
+    "SandboxMail",
+    {
+        "message_id": Required[str],
+        "recipient": Required[str],
+        "from": Required[str],
+        "subject": Required[str | None],
+        "outcome": Required[str],
+        "attempt": Required[int],
+        "size": Required[int],
+        "truncated": Required[bool],
+        "received_at": Required[str],
+        "headers": list[dict[str, str]],
+        "text": str | None,
+        "html": str | None,
+        "attachments": list[dict[str, Any]],
+        "raw": str | None,
+    },
+    total=False,
+)

@@ -1,18 +1,19 @@
 """`/v1/sandbox/messages`: the mails that test keys sent, as a mailbox would hold them."""
 
-from typing import Any
-
 from sendarix.binding import AsyncResource, Resource, ask, ask_async, walk, walk_async
 from sendarix.exchange import Call, Listing, Request, path_of, query_of
 from sendarix.sessions import AsyncSession, Session
+from sendarix.shapes import SandboxMail
 
 
-def listed(*, recipient: str | None = None) -> Listing[dict[str, Any]]:
+def listed(*, recipient: str | None = None) -> Listing[SandboxMail]:
+    """Newest first."""
     query = query_of({"recipient": recipient})
     return Listing(Request("GET", path_of("sandbox", "messages"), query=query))
 
 
-def get(message_id: str) -> Call[dict[str, Any]]:
+def get(message_id: str) -> Call[SandboxMail]:
+    """With its header fields, bodies and bytes."""
     return Call(Request("GET", path_of("sandbox", "messages", message_id)))
 
 
