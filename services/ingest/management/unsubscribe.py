@@ -68,7 +68,7 @@ class Unsubscribe:
         )
         added = change_of(SuppressionAdded, listed, by=RECIPIENT)
         project_id, at_ms = asked.project_id, to_ms(listed.created_at)
-        await self.events.publish(project_id, event_id, listed.recipient, told, at_ms)
+        await self.events.publish(project_id, event_id, listed.id, told, at_ms)
         await self.events.publish(project_id, change_id(SuppressionAdded, listed), listed.id, added, at_ms)
 
     async def _report(self, asked: Unsubscription) -> None:
