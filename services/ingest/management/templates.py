@@ -58,6 +58,8 @@ class ManageTemplates:
         await self._sweep(caller.project_id)
         if self.templates.find(caller.project_id, new.name) is not None:
             raise _name_taken(new.name)
+        if self.templates.count(caller.project_id) >= MAX_TEMPLATES:
+            raise invalid([Fault("name", "too_many", f"A project has at most {MAX_TEMPLATES} templates.")])
         self._check_room(caller.project_id)
         now_ms = self.clock.now_ms()
         template = Template(
@@ -176,10 +178,8 @@ class ManageTemplates:
 
     def _check_room(self, project_id: str) -> None:
         """Raises Refused (422)."""
-        if self.templates.count(project_id) >= MAX_TEMPLATES:
-            raise invalid([Fault("name", "too_many", f"A project has at most {MAX_TEMPLATES} templates.")])
         if self.templates.octets(project_id) >= MAX_PROJECT_OCTETS:
-            message = f"A project's templates have at most {MAX_PROJECT_OCTETS} bytes, old versions included."
+            message = f"A project's templates have at most {MAX_PROJECT_OCTETS} bytes, old versions and deleted ones of the last days included."
             raise invalid([Fault("html", "too_large", message)])
 
     def _version(self, template: Template, number: int, content: TemplateContent) -> TemplateVersion:
