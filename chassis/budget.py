@@ -82,9 +82,16 @@ class Room:
     async def grow(self, octets: int, *, within: float) -> None:
         """Hold `octets` from now on, if it is not more already. Raises NoRoom.
 
-        Who holds something already should not wait for more: two that do might wait for each other.
+        Who holds something should not ask for more: two that do might wait for each other. Ask for the most that it
+        can be, and give the rest back.
         """
         wanted = min(octets, self._budget.octets)
         if wanted > self.octets:
             await self._budget.take(wanted - self.octets, within=within)
             self.octets = wanted
+
+    def shrink(self, octets: int) -> None:
+        """Hold no more than `octets` from now on."""
+        if octets < self.octets:
+            self._budget.give_back(self.octets - octets)
+            self.octets = octets

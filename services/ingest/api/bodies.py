@@ -102,9 +102,10 @@ async def _gathered(chunks: AsyncIterator[bytes], limit: int, room: Room | None)
         if size > limit:
             raise _too_large(limit)
         if room is not None and size > max(ORDINARY_OCTETS, room.octets):
-            # By doubling: the length is not known. Only who holds nothing yet may wait.
-            await room.grow(min(2 * size, limit), within=0 if room.octets else ROOM_SECONDS)
+            await room.grow(limit, within=ROOM_SECONDS)  # the length is not known: it may be the longest
         body += chunk
+    if room is not None:
+        room.shrink(len(body))
     return body
 
 

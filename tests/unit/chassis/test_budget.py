@@ -71,3 +71,16 @@ async def test_a_piece_larger_than_the_budget_gets_all_of_it_alone() -> None:
         await room.grow(250, within=0)
         assert room.octets == budget.held == 100
     assert budget.held == 0
+
+
+async def test_what_was_asked_for_and_is_not_needed_serves_others() -> None:
+    budget = ByteBudget(100)
+    with budget.room() as first, budget.room() as second:
+        await first.grow(100, within=0)
+        waiting = asyncio.create_task(second.grow(70, within=5))
+        await asyncio.sleep(0)
+        first.shrink(30)
+        await waiting
+        first.shrink(40)  # it holds less already
+        assert budget.held == 100
+    assert budget.held == 0
