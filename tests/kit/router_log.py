@@ -62,6 +62,7 @@ class Listing:
     """The suppression list: what the test adds, and what the router put into its topic."""
 
     entries: dict[tuple[str, str], tuple[str, Listed]] = field(default_factory=dict)
+    scopes: dict[str, str] = field(default_factory=dict)  # of an address that is listed for one tag
     watchers: list[Callable[[str, str, str], None]] = field(default_factory=list)
     is_fresh: bool = True
 
@@ -69,9 +70,9 @@ class Listing:
         return self.is_fresh
 
     def listed(self, project_id: str, address: str, tags: Sequence[str]) -> Listed | None:
-        del tags
         entry = self.entries.get((project_id, address))
-        return None if entry is None else entry[1]
+        holds = self.scopes.get(address, "*") in ("*", *tags)
+        return entry[1] if entry is not None and holds else None
 
     def id_of(self, project_id: str, address: str) -> str | None:
         entry = self.entries.get((project_id, address))
@@ -81,7 +82,8 @@ class Listing:
         self.watchers.append(notify)
         return lambda: self.watchers.remove(notify)
 
-    def add(self, address: str, reason: str = "manual") -> None:
+    def add(self, address: str, reason: str = "manual", scope: str = "*") -> None:
+        self.scopes[address] = scope
         self.entries[PROJECT, address] = ("sup_1", Listed(reason, None))
         for notify in self.watchers:
             notify(PROJECT, address, "sup_1")
