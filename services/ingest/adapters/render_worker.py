@@ -25,7 +25,9 @@ from services.ingest.domain.plain_text import plain_text
 # A request's CPU time, all parts of one mail together; fuel ends an honest mistake long before.
 CPU_SECONDS = 0.05
 FUEL = 250_000  # about one unit a step, and a byte of what a filter makes: 20 to 30 ms at most
-MEMORY_BYTES = 192 * 1024 * 1024  # address space: 32 MiB are the interpreter's, a mail of the largest size takes some 10
+MEMORY_BYTES = (
+    192 * 1024 * 1024
+)  # address space: 32 MiB are the interpreter's, a mail of the largest size takes some 10
 MAX_CACHED_SOURCE = 64 * 1024  # larger sources are compiled each time, so that the cache stays small
 CACHED_SOURCES = 256
 # How a bomb ends this process: its time, its memory (an abort of the allocator), its stack.

@@ -18,12 +18,12 @@ AcceptMessage = Callable[[SendRequest], Awaitable[Answer]]
 
 
 def sending(gate: Gate, accept: AcceptMessage, mails: Mails) -> Endpoint:
-    """`POST /v1/messages`."""
+    """`POST /v1/messages`, or `/v1/messages/batch`."""
 
     async def send(request: Request) -> Response:
         caller = await gate.admit(request, "messages.send")
         async with mails.body(request) as raw:
-            answer = await accept(SendRequest(caller, raw, idempotency_keys(request)))
+            answer = await accept(SendRequest(caller, raw, idempotency_keys(request), request_id_of(request)))
         headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
         return Response(answer.body, 202, headers, "application/json")
 
@@ -46,7 +46,7 @@ class Shortcut:
             await self._app(scope, receive, send)
 
 
-def messages_router(gate: Gate, send: Endpoint, reads: ReadThrough) -> APIRouter:
+def messages_router(gate: Gate, send: Endpoint, send_batch: Endpoint, reads: ReadThrough) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     async def listed(request: Request) -> Response:
@@ -63,6 +63,7 @@ def messages_router(gate: Gate, send: Endpoint, reads: ReadThrough) -> APIRouter
         return passed_on(await reads.events(caller, request.url.query, request_id_of(request)))
 
     router.add_api_route("/messages", send, methods=["POST"])
+    router.add_api_route("/messages/batch", send_batch, methods=["POST"])
     router.add_api_route("/messages", listed, methods=["GET", "HEAD"])
     router.add_api_route("/messages/{message_id}", one, methods=["GET", "HEAD"])
     router.add_api_route("/events", events, methods=["GET", "HEAD"])

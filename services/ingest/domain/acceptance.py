@@ -11,9 +11,9 @@ import orjson
 
 from chassis.ids import parse_message_id
 from schemas.envelope import to_timestamp
-from schemas.idempotency import Claim
+from schemas.idempotency import Claim, ClaimedItem
 from schemas.inputs import Submit
-from schemas.mail import Blob, Content, Environment, Lane
+from schemas.mail import Blob, Channel, Content, Environment, Lane
 from services.ingest.domain.attachments import WARN_OCTETS, octets_of
 from services.ingest.domain.submission import Submission
 
@@ -38,6 +38,8 @@ class Accepted:
     api_key_id: str
     unsubscribe_scope: str | None = None  # what its one-click links are for: a tag, or "*"; None: it has none
     template: Pinned | None = None
+    channel: Channel = "api"
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +51,28 @@ class Placed:
 
 
 def answer_of(submission: Submission, accepted: Accepted) -> bytes:
-    """The body of the 202."""
-    first = submission.recipients[0].envelope
-    answer: dict[str, object] = {
+    """The body of the 202 to one mail."""
+    shown = accepted_shown(submission, accepted)
+    return orjson.dumps({**shown, "created_at": to_timestamp(accepted.created_at_ms)})
+
+
+def accepted_shown(submission: Submission, accepted: Accepted) -> dict[str, object]:
+    """A mail that was accepted, alone or in a batch."""
+    shown: dict[str, object] = {
         "message_id": accepted.message_ids[0],
         "status": "scheduled" if submission.times.waits(accepted.created_at_ms) else "queued",
-        "recipient": first,
-        "created_at": to_timestamp(accepted.created_at_ms),
+        "recipient": submission.recipients[0].envelope,
     }
     if submission.several:
-        answer["messages"] = [
+        shown["messages"] = [
             {"message_id": message_id, "recipient": address.envelope, "role": role}
             for message_id, address, role in zip(
                 accepted.message_ids, submission.recipients, submission.roles, strict=True
             )
         ]
     if warnings := warnings_of(submission):
-        answer["warnings"] = warnings
-    return orjson.dumps(answer)
+        shown["warnings"] = warnings
+    return shown
 
 
 def warnings_of(submission: Submission) -> list[dict[str, str]]:
@@ -115,7 +121,7 @@ def submits_of(
             priority=submission.priority,
             environment=accepted.environment,
             on_unknown=submission.on_unknown,
-            channel="api",
+            channel=accepted.channel,
             api_key_id=accepted.api_key_id,
             size=submission.size,
             submission_id=accepted.submission_id,
@@ -125,6 +131,7 @@ def submits_of(
             deliver_before_ms=submission.times.deliver_before_ms,
             template=submission.made_from,
             template_version=accepted.template and accepted.template.version,
+            request_id=accepted.request_id,
         )
         for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
     ]
@@ -146,11 +153,12 @@ def claim_of(
         template_id=accepted.template and accepted.template.template_id,
         template_version=accepted.template and accepted.template.version,
         unsubscribe_scope=accepted.unsubscribe_scope,
+        request_id=accepted.request_id,
         valid_until_ms=valid_until_ms,
     )
 
 
-def pinned_by(claim: Claim) -> Pinned | None:
+def pinned_by(claim: Claim | ClaimedItem) -> Pinned | None:
     if claim.template_id is None or claim.template_version is None:
         return None
     return Pinned(claim.template_id, claim.template_version)
@@ -167,6 +175,7 @@ def accepted_by(claim: Claim) -> Accepted:
         api_key_id=claim.api_key_id,
         template=pinned_by(claim),
         unsubscribe_scope=claim.unsubscribe_scope,
+        request_id=claim.request_id,
     )
 
 

@@ -17,6 +17,15 @@ class Fault:
     line: int | None = None  # where in a template
     variable: str | None = None
 
+    def shown(self) -> dict[str, str | int]:
+        """As it stands in an answer: `line` and `variable` only where there are some."""
+        shown: dict[str, str | int] = {"field": self.field, "code": self.code, "message": self.message}
+        if self.line is not None:
+            shown["line"] = self.line
+        if self.variable is not None:
+            shown["variable"] = self.variable
+        return shown
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:

@@ -37,6 +37,7 @@ class Row:
 
 ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/v1/messages"): Row("messages.send", 400),
+    ("POST", "/v1/messages/batch"): Row("messages.send", 400),
     ("GET", "/v1/messages"): Row("messages.read", 503),  # no read side is there
     ("GET", "/v1/messages/{message_id}"): Row("messages.read", 404),
     ("DELETE", "/v1/messages/{message_id}"): Row("messages.send", 404),
