@@ -159,7 +159,8 @@ class World:
         )
         await consumer.start()
         try:
-            places = [TopicPartition(name, partition) for partition in range(12)]
+            count = topic.partitions if isinstance(topic, Topic) else 12  # a dead letter topic has its source's
+            places = [TopicPartition(name, partition) for partition in range(count)]
             ends = await consumer.end_offsets(places)
             consumer.assign(places)
             found: list[Incoming] = []
