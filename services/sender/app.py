@@ -12,6 +12,7 @@ from chassis.http import HttpServer, create_app
 from chassis.ids import new_id
 from chassis.log import Incoming, Log
 from chassis.offset_tracker import TrackedConsumer
+from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
@@ -80,16 +81,17 @@ class Sender:
         )
         drain_within = max(0.0, settings.drain_timeout.total_seconds() - _COMMIT_AND_LEAVE)
         self._intake = Intake(attempts, self._consumer, journal, self._bury, log, self.crash, drain_within=drain_within)
+        self._presence = TopicsPresence(settings.kafka, clock, used_by("sender"))
         http = HttpServer(create_app("Sendarix sender", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the intake lets begun attempts end while all that they need still runs.
-        self.parts: Sequence[Part] = (http, log, tail, tables, carrier, self._consumer, self._intake)
+        self.parts: Sequence[Part] = (http, self._presence, log, tail, tables, carrier, self._consumer, self._intake)
 
     def missing(self) -> list[str]:
         """What must be there before this process may be called ready."""
         missing = [] if self._log.reachable else ["kafka: not reachable"]
         if not self._tables.fresh_within(_TABLES_LATE):
             missing.append("suppressions: not up to date")
-        return missing + self._consumer.ready()
+        return missing + self._presence.missing() + self._consumer.ready()
 
     async def _bury(self, record: Incoming, reason: str) -> None:
         while True:
