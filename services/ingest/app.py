@@ -15,6 +15,7 @@ from chassis.clock import Clock, SystemClock
 from chassis.http import HttpServer, create_app, direct
 from chassis.ids import MessageIds
 from chassis.log import Log
+from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Table, Tables
 from chassis.tail import Tail
@@ -75,6 +76,22 @@ class Ingest:
     app: FastAPI  # its routes are what the API has
 
 
+@dataclass(frozen=True, slots=True)
+class Far:
+    """Whatever ingest reaches outside of its own memory."""
+
+    log: Log
+    tables: Tables
+    usage: TableKeyUsage
+    shared: ValkeyRateLimits | None
+    idempotency: LogIdempotency
+    commands: LogCommands
+    analytics: HttpAnalytics
+    rendering: RenderingPool
+    blobs: Blobs
+    presence: TopicsPresence
+
+
 class Kafkaside:
     """All parts that wait for brokers: started in the background, one after the other, stopped in reverse."""
 
@@ -108,20 +125,24 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     name = f"ingest-{settings.instance}"
     log = Log(settings.kafka, client_id=name)
     tables = Tables(settings.kafka, log, clock, client_id=f"{name}-tables", crash=crash)
-    idempotency = _idempotency(settings, log, clock, crash)
-    analytics = HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock)
-    commands = _commands(settings, clock, log, crash)
-    usage = TableKeyUsage(tables.table(TOPICS["api-key-usage"], ApiKeyUsage), log, clock, crash)
-    shared = ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock) if settings.valkey_url else None
-    rendering = RenderingPool()
-    blobs = Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN)
-    app, front, admission = _app(
-        settings, clock, log, tables, usage, shared, idempotency, commands, analytics, rendering, blobs
+    far = Far(
+        log=log,
+        tables=tables,
+        usage=TableKeyUsage(tables.table(TOPICS["api-key-usage"], ApiKeyUsage), log, clock, crash),
+        shared=ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock) if settings.valkey_url else None,
+        idempotency=_idempotency(settings, log, clock, crash),
+        commands=_commands(settings, clock, log, crash),
+        analytics=HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock),
+        rendering=RenderingPool(),
+        blobs=Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN),
+        presence=TopicsPresence(settings.kafka, clock, used_by("ingest")),
     )
-    sweeper = Sweeper(blobs, log, clock, crash)
-    kafka_side = Kafkaside([log, tables, usage, idempotency, commands, sweeper], crash)
+    app, front, admission = _app(settings, clock, far)
+    sweeper = Sweeper(far.blobs, log, clock, crash)
+    kafka_side = Kafkaside([log, tables, far.usage, far.idempotency, far.commands, sweeper], crash)
     http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
-    return Ingest([*([shared] if shared else []), analytics, rendering, kafka_side, http], crash, app)
+    shared = [far.shared] if far.shared else []
+    return Ingest([*shared, far.analytics, far.rendering, far.presence, kafka_side, http], crash, app)
 
 
 def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash) -> LogIdempotency:
@@ -146,19 +167,8 @@ def _commands(settings: IngestSettings, clock: Clock, log: Log, crash: Crash) ->
     return LogCommands(log, tail, clock, instance=name)
 
 
-def _app(
-    settings: IngestSettings,
-    clock: Clock,
-    log: Log,
-    tables: Tables,
-    usage: TableKeyUsage,
-    shared: ValkeyRateLimits | None,
-    idempotency: LogIdempotency,
-    commands: LogCommands,
-    analytics: HttpAnalytics,
-    rendering: RenderingPool,
-    blobs: Blobs,
-) -> tuple[FastAPI, ASGIApp, Admission]:
+def _app(settings: IngestSettings, clock: Clock, far: Far) -> tuple[FastAPI, ASGIApp, Admission]:
+    log, tables = far.log, far.tables
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
     domains = tables.table(TOPICS["domains"], Domain)
@@ -170,27 +180,28 @@ def _app(
         clock,
         TableFreshness(tables, within=_FRESH_WITHIN),
         KeyIndex(keys, projects),
-        usage,
+        far.usage,
         MemoryRateLimits(clock),
         replicas=settings.replicas,
-        shared=shared,
+        shared=far.shared,
     )
     senders = SenderDirectory(projects, domains)
     submissions = LogSubmissions(log, clock, first_turn=randbits(16))
     links = _links(settings)
     template_table: Table[Payload] = tables.table(TOPICS["templates"], Template, TemplateVersion)
     templates = TableTemplates(template_table, clock)
-    contents = StoredContents(blobs, clock)
-    accept = AcceptMessage(clock, ids, senders, submissions, idempotency, links, templates, rendering, contents)
+    contents = StoredContents(far.blobs, clock)
+    accept = AcceptMessage(clock, ids, senders, submissions, far.idempotency, links, templates, far.rendering, contents)
     endpoints = ManageEndpoints(
         clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
     )
-    reads = ReadThrough(ids, endpoints, analytics)
+    reads = ReadThrough(ids, endpoints, far.analytics)
 
     def missing() -> list[str]:
         lacks = [] if tables.fresh_within(_READY_LAG) else ["tables: not caught up with Kafka"]
-        lacks += [] if idempotency.ready() else ["idempotency: not caught up with Kafka"]
-        return lacks if commands.ready() else [*lacks, "replies: not in touch with Kafka"]
+        lacks += [] if far.idempotency.ready() else ["idempotency: not caught up with Kafka"]
+        lacks += [] if far.commands.ready() else ["replies: not in touch with Kafka"]
+        return [*lacks, *far.presence.missing()]
 
     app = create_app("Sendarix", missing)
     errors.install(app)
@@ -199,15 +210,15 @@ def _app(
     send = sending(gate, accept, mails)
     app.include_router(messages_router(gate, send, sending(gate, accept.batch, mails), reads))
     app.include_router(sandbox_router(gate, reads))
-    app.include_router(commands_router(gate, ManageMessages(clock, ids, commands, analytics)))
+    app.include_router(commands_router(gate, ManageMessages(clock, ids, far.commands, far.analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
-    kept_templates = ManageTemplates(clock, templates, rendering, keep=2 * settings.idempotency_window)
+    kept_templates = ManageTemplates(clock, templates, far.rendering, keep=2 * settings.idempotency_window)
     app.include_router(templates_router(gate, kept_templates))
     events = LogAccountEvents(log)
     app.include_router(suppressions_router(gate, ManageSuppressions(clock, suppressions, events)))
     unsubscribe = Unsubscribe(clock, suppressions, events, LogFeedback(log))
     app.include_router(unsubscribe_router(gate, links, unsubscribe))
-    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, usage)))
+    app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, far.usage)))
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
     return app, Shortcut(app, direct(app, send)), admission
 
