@@ -23,7 +23,7 @@ from services.analytics.settings import AnalyticsSettings
 
 GROUP = "analytics"
 FEED = ("message-events", "account-events")  # what `GET /v1/events` gives out; calls of endpoints are no events
-SOURCES = tuple(TOPICS[entry] for entry in (*FEED, "webhook-attempts", "sandbox-mails"))
+SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"], TOPICS["sandbox-mails"])
 
 # Seconds between two polls of an idle group. A short one costs more than all else that an idle analytics does.
 _POLL = 0.1
