@@ -13,6 +13,7 @@ from chassis.settings import KafkaSettings
 from chassis.table import Table, Tables
 from schemas.deliveries import Delivery
 from schemas.envelope import Payload, decode
+from schemas.replies import Verdict
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
@@ -71,6 +72,10 @@ def mail(record: Incoming) -> None:
     assert delivery.message_id.encode() in compose(delivery).data
 
 
+def verdict(record: Incoming) -> None:
+    assert isinstance(decode(record.value, TOPICS["replies"].types).data, Verdict)
+
+
 def journal(record: Incoming) -> None:
     decode(record.value, TOPICS["attempt-journal"].types)
 
@@ -105,6 +110,7 @@ READERS: dict[tuple[str, str], Read] = {
     ),
     ("templates", "ingest"): templates,
     ("idempotency", "ingest"): claim,
+    ("replies", "ingest"): verdict,
     ("deliveries.main.express", "sender"): mail,
     ("deliveries.main.standard", "sender"): mail,
     ("attempt-journal", "sender"): journal,
