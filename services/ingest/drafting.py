@@ -24,8 +24,8 @@ from services.ingest.ports import Render, Senders, Submissions, Templates
 
 RETRY_AFTER_SECONDS = 2
 LONG_WORK_OCTETS = 256 * 1024  # what goes through more than that takes milliseconds, for which all others would wait
-# Of one batch in one partition: what takes the loop some 10 ms.
-MESSAGES_IN_A_PLACE = 250
+# Of one batch in one partition: what holds the loop for some 10 ms.
+MESSAGES_IN_A_PLACE = 125
 
 P = ParamSpec("P")
 T = TypeVar("T")
