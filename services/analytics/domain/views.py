@@ -1,5 +1,6 @@
 """The objects of the API, made from what the read side knows. Shapes only: this module must never decide what is shown to whom."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from services.analytics.domain.cursors import AttemptCursor
 Json = dict[str, Any]
 # An id may be made by a machine whose clock is ahead of ours by this much.
 CLOCK_SKEW_MS = 60_000
+_SCHEDULING = re.compile(r'"type":"message\.(?:re)?scheduled"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ def message_view(message: Message) -> Json:
         "metadata": dict(message.metadata),
         "created_at": to_timestamp(message.created_at),
         "updated_at": to_timestamp(message.updated_at),
+        "scheduled_time": _time(message.next_attempt_at) if message.status == "scheduled" else None,
         "attempts": message.attempts,
-        "next_attempt_at": to_timestamp(message.next_attempt_at) if message.next_attempt_at else None,
+        "next_attempt_at": _time(message.next_attempt_at),
         "reason": message.reason or None,
         "outcome": _outcome_view(message.outcome),
     }
@@ -74,7 +77,11 @@ def message_view(message: Message) -> Json:
 
 def message_with_timeline(message: Message, timeline: Sequence[str]) -> Json:
     """One message; `timeline` holds its events as they stand in Kafka, and so they are given out."""
-    return {**message_view(message), "timeline": [raw(event) for event in timeline]}
+    view = {**message_view(message), "timeline": [raw(event) for event in timeline]}
+    scheduled = [event for event in timeline if _SCHEDULING.search(event)]
+    if scheduled:  # the last one counts, whatever has happened since
+        view["scheduled_time"] = orjson.loads(scheduled[-1])["data"]["scheduled_time"]
+    return view
 
 
 def pending_view(message_id: MessageId) -> Json:
@@ -95,6 +102,10 @@ def list_view(data: Sequence[Json | orjson.Fragment], *, has_more: bool, next_cu
 def raw(document: str) -> orjson.Fragment:
     """JSON that goes out byte for byte."""
     return orjson.Fragment(document)
+
+
+def _time(ms: int) -> str | None:
+    return to_timestamp(ms) if ms else None
 
 
 def _outcome_view(outcome: Outcome | None) -> Json | None:
