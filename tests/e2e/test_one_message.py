@@ -110,14 +110,6 @@ async def test_identical_keyed_requests_over_two_replicas_are_one_mail(stack: St
     assert (status, refused["error"]["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_a_test_keys_mail_runs_the_whole_way_into_the_mailbox(stack: Stack) -> None:
-    body = {"recipient": "someone@else.example", "subject": "Test", "text": "Test."}
-    status, answer, _ = await stack.call("POST", "/v1/messages", body, key=stack.key("test"))
-    assert status == 202
-    await stack.message_when(answer["message_id"], "delivered")
-    assert mail_of(stack, answer["message_id"])["Subject"] == "Test"
-
-
 async def test_nothing_starts_for_a_suppressed_recipient(stack: Stack) -> None:
     address = {"recipient": "gone@example.org", "reason": "manual"}
     status, _, _ = await stack.call("POST", "/v1/suppressions", address)
