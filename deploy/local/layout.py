@@ -60,11 +60,6 @@ class Layout:
         return self.run_dir / "blobs"
 
     @property
-    def blobs(self) -> Path:
-        """Large content: ingest writes it, the sender reads it."""
-        return self.run_dir / "blobs"
-
-    @property
     def secrets(self) -> Path:
         return self.run_dir / "secrets.json"
 
