@@ -100,7 +100,8 @@ isolate: setup ## Import each service with nothing installed but its own lock
 bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 20 minutes
 	@$(RUN)/python -m tests.bench --seconds $(or $(SECONDS),60) --runs $(or $(RUNS),3) --keep
 
-schemas: setup ## Write JSON Schema and AsyncAPI anew from schemas/*.py
+schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.md
 	@$(RUN)/python -m schemas.generate
+	@$(RUN)/python -m services.ingest.api.openapi
 
 .PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench schemas

@@ -41,6 +41,7 @@ from services.ingest.admission import Admission
 from services.ingest.api import errors
 from services.ingest.api.bodies import Mails
 from services.ingest.api.commands import commands_router
+from services.ingest.api.documents import documents_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
@@ -220,6 +221,7 @@ def _app(settings: IngestSettings, clock: Clock, far: Far) -> tuple[FastAPI, ASG
     app.include_router(unsubscribe_router(gate, links, unsubscribe))
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, far.usage)))
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
+    app.include_router(documents_router())
     return app, Shortcut(app, direct(app, send)), admission
 
 

@@ -11,7 +11,7 @@ from services.ingest.api.bodies import Mails
 from services.ingest.api.edge import Gate
 from services.ingest.domain.faults import Refused
 from services.ingest.handlers import PATH, Answer, SendRequest
-from services.ingest.management.reads import ReadThrough
+from services.ingest.management.reads import RETRY_AFTER_SECONDS, ReadThrough
 from services.ingest.ports import Reply
 
 AcceptMessage = Callable[[SendRequest], Awaitable[Answer]]
@@ -80,4 +80,5 @@ def idempotency_keys(request: Request) -> list[str]:
 
 
 def passed_on(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, media_type=reply.content_type)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if reply.status == 503 else None
+    return Response(reply.body, reply.status, headers, reply.content_type)
