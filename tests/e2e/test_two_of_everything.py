@@ -76,7 +76,7 @@ async def test_nothing_is_lost_or_silently_doubled(tmp_path: Path) -> None:
             await _every_record_has_a_producer_that_the_contract_names(stack)
 
 
-SEEDED = ("projects", "api-keys", "domains")  # by the stack itself, before any service runs
+SEEDED = ("projects", "api-keys", "domains", "templates")  # by the stack itself, before any service runs
 
 
 async def _every_record_has_a_producer_that_the_contract_names(stack: Stack) -> None:
