@@ -264,6 +264,7 @@ async def test_another_projects_message_is_as_unknown_as_any(
         (f'{{"scheduled_time": "{LATER}", "subject": "x"}}'.encode(), 422, "validation_error"),
         (b" " * 70_000, 413, "payload_too_large"),
     ],
+    ids=["half", "empty", "nothing", "past", "too late", "another field", "too large"],
 )
 async def test_a_bad_move_asks_nothing(
     own_broker: Broker, ingest: Client, tenant: Tenant, body: bytes, status: int, code: str
