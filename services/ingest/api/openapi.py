@@ -172,8 +172,8 @@ _REPLAYED: Json = {"Idempotent-Replayed": {"description": "`true` on a repeat.",
 _REQUEST_ID: Json = {
     "name": "X-Request-Id",
     "in": "header",
-    "description": "Found again in the answer, in our logs and in the events of the mail; made here where it is another.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "description": "Found again in the answer, in our logs and in the events of the mail; 1 to 128 of A-Z a-z 0-9 . _ -, else one is made here.",
+    "schema": STRING,
 }
 _MEANINGS = {202: "Accepted: durable, and sent once", 200: "Done", 201: "Made"}
 
