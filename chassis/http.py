@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -25,6 +26,9 @@ from chassis.telemetry import logger
 
 _log = logger("http")
 _REQUEST_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+# For a request's headers, and between two requests of one connection: longer than clients keep an idle one.
+HEADER_SECONDS = 30.0
 
 # Answers one request, or raises what the app has a handler for.
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -189,10 +193,20 @@ class HttpServer:
     `crash` is told where it can't listen (the port is taken): a service that nobody can ask must not go on.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, crash: Crash) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, crash: Crash, *, header_seconds: float = HEADER_SECONDS
+    ) -> None:
         self._crash = crash
         self._server = Server(
-            app, address=host, port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False, backlog=1024
+            app,
+            address=host,
+            port=port,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,  # without a look at the first bytes, for which no time is set
+            http1_settings=HTTP1Settings(header_read_timeout=round(header_seconds * 1000)),
+            websockets=False,
+            log_enabled=False,
+            backlog=1024,
         )
         self._task: asyncio.Task[None] | None = None
 
