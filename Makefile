@@ -6,7 +6,7 @@ RUN := PYTHONPATH=. $(BIN)
 GROUPS := ingest router sender webhooks analytics client local development
 
 help: ## Show what there is to do
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Set up
 setup: $(VENV)/.client ## Make .venv with everything in requirements/development.txt, and the command sendarix
@@ -97,11 +97,17 @@ isolate: setup ## Import each service with nothing installed but its own lock
 	  $(BIN)/uv pip sync --quiet --python $(VENV)/alone/bin/python --require-hashes requirements/$$service.txt && \
 	  PYTHONPATH=. $(VENV)/alone/bin/python -c "import services.$$service.app" && echo "$$service stands alone" || exit 1; done
 
-bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 20 minutes
+bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 40 minutes
 	@$(RUN)/python -m tests.bench --seconds $(or $(SECONDS),60) --runs $(or $(RUNS),3) --keep
+
+bench-scheduled: setup ## How a router starts that has COUNT=100000 mails for another day
+	@$(RUN)/python -m tests.bench.standing scheduled --count $(or $(COUNT),100000) --keep
+
+bench-waiting: setup ## How a router starts that has COUNT=100000 mails waiting for their turn
+	@$(RUN)/python -m tests.bench.standing waiting --count $(or $(COUNT),100000) --keep
 
 schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.md
 	@$(RUN)/python -m schemas.generate
 	@$(RUN)/python -m services.ingest.api.openapi
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench schemas
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-scheduled bench-waiting schemas

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench.measure import Bench, Figures
+from tests.bench.bulk import critical_beside_bulk
+from tests.bench.measure import Bench
 from tests.bench.processes import beside
-from tests.bench.report import shown, worst
+from tests.bench.report import Figures, shown, worst
+from tests.bench.taken import Taken, slow_mark
 from tests.kit.stack import ROOT, Stack
 
 _DOCUMENT = ROOT / "docs" / "performance.md"
@@ -25,11 +27,11 @@ async def bench(seconds: float, runs: int, port_base: int, folder: Path) -> list
     with beside("tests.bench.sink", sink_port, str(sink_file)):
         stack = Stack(folder / "run", port_base, {"UPSTREAM": f"127.0.0.1:{sink_port}"})
         async with stack:
-            measured = Bench(stack, sink_port, sink_file, port_base + _BARE, seconds)
+            measured = Bench(stack, sink_port, Taken(sink_file), slow_mark(sink_file), port_base + _BARE, seconds)
             await measured.prepare()
             found = []
             for number in range(runs):
-                figures = await measured.run()
+                figures = await measured.run() | await critical_beside_bulk(measured)
                 print(f"run {number + 1}:", json.dumps({name: round(value, 3) for name, value in figures.items()}))
                 found.append(figures)
             return found

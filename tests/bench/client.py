@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import cast
 
 from tests.bench.mails import body
 
+_MESSAGE_ID = re.compile(rb'"message_id":"([^"]+)"')
 # Two benches in one stack must not send the same idempotency key.
 _ONCE = time.time_ns()
 _NUMBERS = itertools.count()
@@ -51,6 +53,7 @@ class Load:
     """What was accepted: ids, the moments (monotonic) they were due and answered, and everything that was not a 202."""
 
     ids: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)  # which of the client's requests it was
     due: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
     refused: list[tuple[int, bytes]] = field(default_factory=list)
@@ -66,18 +69,35 @@ class Load:
 
 
 class Client:
-    """Sends mails to one address."""
+    """Sends to one address what `content` makes of a number that no other request has."""
 
-    def __init__(self, port: int, key: str, *, keyed: bool = False) -> None:
+    def __init__(
+        self,
+        port: int,
+        key: str,
+        *,
+        keyed: bool = False,
+        path: str = "/v1/messages",
+        content: Callable[[int], bytes] = body,
+    ) -> None:
         self._port = port
         self._key = key
         self._keyed = keyed
+        self._path = path
+        self._content = content
         self._idle: list[Connection] = []
 
     async def closed_loop(self, seconds: float, connections: int) -> Load:
         """As many as `connections` at a time can, each next one as soon as the last is answered."""
         load = Load(began=time.monotonic())
         await asyncio.gather(*(self._keep_sending(load, load.began + seconds) for _ in range(connections)))
+        return self._over(load)
+
+    async def each(self, count: int) -> Load:
+        """That many requests, one after the other."""
+        load = Load(began=time.monotonic())
+        for _ in range(count):
+            await self._send(load, time.monotonic())
         return self._over(load)
 
     async def open_loop(self, seconds: float, per_second: float) -> Load:
@@ -97,16 +117,18 @@ class Client:
 
     async def _send(self, load: Load, due: float) -> None:
         connection = self._idle.pop() if self._idle else await self._connect()
-        status, answer = await connection.request(self._request(next(_NUMBERS)))
+        number = next(_NUMBERS)
+        status, answer = await connection.request(self._request(number))
         answered = time.monotonic()
         self._idle.append(connection)
         if status != 202:
             load.refused.append((status, answer))
             return
-        at = answer.index(b'"message_id":"') + len(b'"message_id":"')
-        load.ids.append(answer[at : answer.index(b'"', at)])
-        load.due.append(due)
-        load.answered.append(answered)
+        ids = _MESSAGE_ID.findall(answer)
+        load.ids += ids
+        load.numbers += [number] * len(ids)
+        load.due += [due] * len(ids)
+        load.answered += [answered] * len(ids)
 
     async def _connect(self) -> Connection:
         make: Callable[[], Connection] = Connection
@@ -114,10 +136,10 @@ class Client:
         return connection
 
     def _request(self, number: int) -> bytes:
-        content = body(number)
+        content = self._content(number)
         idempotency = f"Idempotency-Key: k{_ONCE}-{number}\r\n" if self._keyed else ""
         head = (
-            f"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self._key}\r\n{idempotency}"
+            f"POST {self._path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self._key}\r\n{idempotency}"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         return head.encode() + content

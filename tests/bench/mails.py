@@ -5,6 +5,9 @@ import orjson
 TEXT = "\n".join(["Your order is on its way and will be with you soon."] * 48)
 HTML = "<html><body>" + "\n".join(["<p>Your order is on its way, see you soon.</p>"] * 53) + "</body></html>"
 
+PER_BATCH = 1000
+SLOW_DESTINATION = "slow.example"
+
 _NUMBER = b"987654321012"
 _BODY = orjson.dumps({"recipient": f"u{_NUMBER.decode()}@d.example", "subject": "Hello", "text": TEXT, "html": HTML})
 _BEFORE, _AFTER = _BODY.split(_NUMBER + b"@d")
@@ -17,3 +20,30 @@ def recipient(number: int) -> str:
 def body(number: int) -> bytes:
     """The JSON of `POST /v1/messages`."""
     return b"%s%d@d%d%s" % (_BEFORE, number, number % 20, _AFTER)
+
+
+def batch(number: int) -> bytes:
+    """The JSON of `POST /v1/messages/batch`: as many of them as it takes."""
+    mails = (body(one) for one in range(number * PER_BATCH, (number + 1) * PER_BATCH))
+    return b'{"messages":[%s]}' % b",".join(mails)
+
+
+def from_template(number: int) -> bytes:
+    """The documentation's example, by the template that the local stack seeds."""
+    data = {"code": str(number % 1_000_000), "expires_in": "10 minutes"}
+    return orjson.dumps({"recipient": recipient(number), "template": "otp-code", "template_data": data})
+
+
+def bulk_batch(number: int) -> bytes:
+    """A batch of bulk mail to the destination that the sink is slow for."""
+    mails = [_small(f"b{number}-{one}@{SLOW_DESTINATION}", "bulk") for one in range(PER_BATCH)]
+    return orjson.dumps({"messages": mails})
+
+
+def critical(number: int) -> bytes:
+    """By turns to the slow destination and to another."""
+    return orjson.dumps(_small(f"c{number}@{(SLOW_DESTINATION, 'd0.example')[number % 2]}", "critical"))
+
+
+def _small(to: str, priority: str) -> dict[str, str]:
+    return {"recipient": to, "subject": "Hello", "text": "Your code is 847291.", "priority": priority}

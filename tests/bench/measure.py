@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,11 @@ import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
-from tests.bench import bare
+from tests.bench import bare, mails
 from tests.bench.client import Client, Load
-from tests.bench.processes import Meter, beside
+from tests.bench.processes import Meter, beside, held
+from tests.bench.report import Figures, percentiles
+from tests.bench.taken import Taken
 from tests.kit.stack import Stack
 from tests.kit.waiting import eventually, until
 
@@ -28,9 +29,9 @@ END_TO_END_PER_SECOND = 50  # for the latency from the request to the mail serve
 EVENTS_PER_MAIL = 3  # queued, accepted, delivered
 MEASURED = ("kafka", "ingest", "router", "sender", "webhooks", "analytics")
 _HELD_SECONDS = 15.0  # a router that is held for longer makes the next phases wait for minutes
+_BATCH_SECONDS = 4.0
+_BATCH_CONNECTIONS = 4
 _PAUSE = 2.0  # seconds for a held router to be a member again
-
-Figures = dict[str, float]  # by the name that the report shows
 
 
 @dataclass(slots=True)
@@ -39,7 +40,8 @@ class Bench:
 
     stack: Stack
     sink_port: int
-    sink_file: Path
+    taken: Taken
+    slow: Path  # while it is there, the sink is slow for one destination
     bare_port: int
     seconds: float
     accepted: int = 0  # by ingest, in all phases so far
@@ -51,28 +53,30 @@ class Bench:
         with contextlib.suppress(TopicAlreadyExistsError):
             await admin.create_topics([NewTopic(bare.TOPIC, bare.PARTITIONS, 1)])
         await admin.close()
-        await self._drained(await self._client().closed_loop(min(20.0, self.seconds), CONNECTIONS))
+        await self.drained(await self.client().closed_loop(min(20.0, self.seconds), CONNECTIONS))
 
     async def run(self) -> Figures:
         figures: Figures = {}
-        held = min(self.seconds, _HELD_SECONDS)
+        held_seconds = min(self.seconds, _HELD_SECONDS)
         with beside("tests.bench.bare", self.bare_port, self.stack.description["kafka"]) as pid:
             await Client(self.bare_port, "none").closed_loop(3.0, CONNECTIONS)
             meter = Meter({"bare": pid})
-            load = await Client(self.bare_port, "none").closed_loop(held, CONNECTIONS)
+            load = await Client(self.bare_port, "none").closed_loop(held_seconds, CONNECTIONS)
             figures["bare accepted/s"] = load.rate
             figures["bare CPU-s per 1,000"] = meter.read()["bare"] / len(load.ids) * 1000
             load = await Client(self.bare_port, "none").open_loop(self.seconds, PER_SECOND)
-            figures |= _percentiles("bare at 100/s", load.latencies())
+            figures |= percentiles("bare at 100/s", load.latencies())
         figures |= await self._idle()
         for name, keyed in (("plain", False), ("keyed", True)):
-            figures |= await self._accept_alone(name, held, keyed=keyed)
+            figures |= await self._accept_alone(name, self.client(keyed=keyed), held_seconds)
+        figures |= await self._accept_alone("template", self.client(content=mails.from_template), held_seconds)
+        figures |= await self._batches()
         figures |= await self._end_to_end()
-        load = await self._client().open_loop(self.seconds, PER_SECOND)
-        figures |= _percentiles("accept at 100/s", load.latencies())
-        await self._drained(load)
+        load = await self.client().open_loop(self.seconds, PER_SECOND)
+        figures |= percentiles("accept at 100/s", load.latencies())
+        await self.drained(load)
         figures |= await self._to_the_server()
-        figures |= self._naive(held)
+        figures |= self._naive(held_seconds)
         return figures
 
     async def _idle(self) -> Figures:
@@ -83,26 +87,33 @@ class Bench:
         used = meter.read()
         return {f"idle CPU-s per minute: {name}": used[name] / minutes for name in MEASURED}
 
-    async def _accept_alone(self, name: str, seconds: float, *, keyed: bool) -> Figures:
+    async def _accept_alone(self, name: str, client: Client, seconds: float, connections: int = CONNECTIONS) -> Figures:
         """Ingest and the broker with the router held, as the bare handler had the machine; then the rest catches up."""
         meter = Meter(self._pids())
-        with _held(self.stack.pid("router")):
-            load = await self._client(keyed=keyed).closed_loop(seconds, CONNECTIONS)
+        with held(self.stack.pid("router")):
+            load = await client.closed_loop(seconds, connections)
             used = meter.read()
         await asyncio.sleep(_PAUSE)
-        await self._drained(load)
+        await self.drained(load)
         return {
             f"{name} accepted/s": load.rate,
             f"{name} ingest CPU-s per 1,000": used["ingest"] / len(load.ids) * 1000,
             f"{name} kafka CPU-s per 1,000": used["kafka"] / len(load.ids) * 1000,
         }
 
+    async def _batches(self) -> Figures:
+        """A thousand mails a request. Their rate is what a core of ingest accepts; the wall's has the broker in it."""
+        client = self.client(path="/v1/messages/batch", content=mails.batch)
+        found = await self._accept_alone("batch of 1000", client, min(self.seconds, _BATCH_SECONDS), _BATCH_CONNECTIONS)
+        found["batch of 1000 mails/s of an ingest core"] = 1000 / found["batch of 1000 ingest CPU-s per 1,000"]
+        return found
+
     async def _end_to_end(self) -> Figures:
         """All of it at once, from the first request until the last event is in ClickHouse."""
         meter = Meter(self._pids())
-        load = await self._client().closed_loop(self.seconds, CONNECTIONS)
+        load = await self.client().closed_loop(self.seconds, CONNECTIONS)
         count = len(load.ids)
-        await self._drained(load)
+        await self.drained(load)
         took, used = time.monotonic() - load.began, meter.read()
         figures: Figures = {"end to end mails/s": count / took, "accepted/s beside the pipeline": load.rate}
         for name in MEASURED:
@@ -113,17 +124,14 @@ class Bench:
     async def _to_the_server(self) -> Figures:
         """From the moment a request is due until the mail server has said 250."""
         meter = Meter(self._pids())
-        load = await self._client().open_loop(self.seconds, END_TO_END_PER_SECOND)
-        await self._drained(load)
+        load = await self.client().open_loop(self.seconds, END_TO_END_PER_SECOND)
+        await self.drained(load)
         used = meter.read()
-        taken = {}
-        for line in self.sink_file.read_bytes().splitlines():
-            name, _, moment = line.partition(b" ")
-            taken[name] = float(moment)
-        figures = _percentiles(
+        taken = self.taken.moments
+        figures = percentiles(
             "accept to 250 at 50/s", [taken[i] - due for i, due in zip(load.ids, load.due, strict=True)]
         )
-        figures |= _percentiles(
+        figures |= percentiles(
             "202 to 250 at 50/s", [taken[i] - answered for i, answered in zip(load.ids, load.answered, strict=True)]
         )
         figures["CPU-s per 1,000 at 50/s: all"] = sum(used.values()) / len(load.ids) * 1000
@@ -140,18 +148,19 @@ class Bench:
         used = after.children_user - before.children_user + after.children_system - before.children_system
         return {"naive mails/s": sent / took, "naive CPU-s per 1,000": used / sent * 1000}
 
-    def _client(self, *, keyed: bool = False) -> Client:
-        return Client(self.stack.port_base, self.stack.key("live"), keyed=keyed)
+    def client(
+        self, *, keyed: bool = False, path: str = "/v1/messages", content: Callable[[int], bytes] = mails.body
+    ) -> Client:
+        return Client(self.stack.port_base, self.stack.key("live"), keyed=keyed, path=path, content=content)
 
     def _pids(self) -> dict[str, int]:
         return {name: self.stack.pid(name) for name in MEASURED}
 
-    async def _drained(self, load: Load) -> None:
+    async def drained(self, load: Load) -> None:
         """Until the sink has all of them, and all of their events are in ClickHouse."""
         self.accepted += len(load.ids)
-        patience = 60 + len(load.ids) / 25
-        wanted = set(load.ids)
-        await until(lambda: wanted <= self._taken(), within=patience, every=0.3)
+        await self.all_taken(load)
+        patience = _patience(load)
 
         async def inserted() -> bool:
             return await self._rows() >= EVENTS_PER_MAIL * self.accepted
@@ -159,8 +168,14 @@ class Bench:
         await eventually(inserted, within=patience, every=0.2)
         await self.stack.message_when(load.ids[-1].decode(), "delivered")
 
-    def _taken(self) -> set[bytes]:
-        return {line.partition(b" ")[0] for line in self.sink_file.read_bytes().splitlines()}
+    async def all_taken(self, load: Load) -> None:
+        """Until the sink has all of them."""
+        await until(lambda: self.count_taken(load) == len(load.ids), within=_patience(load), every=0.3)
+
+    def count_taken(self, load: Load) -> int:
+        """How many of them the sink has now."""
+        self.taken.read()
+        return sum(one in self.taken.moments for one in load.ids)
 
     async def _rows(self) -> int:
         url = next(p["url"] for p in self.stack.description["processes"] if p["service"] == "analytics")
@@ -172,18 +187,5 @@ class Bench:
         )
 
 
-@contextlib.contextmanager
-def _held(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def _percentiles(name: str, seconds: Sequence[float]) -> Figures:
-    ordered = sorted(seconds)
-    return {
-        f"{name}: p{percent} ms": ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000
-        for percent in (50, 99)
-    }
+def _patience(load: Load) -> float:
+    return 60 + len(load.ids) / 25

@@ -1,7 +1,8 @@
-"""Processes beside the stack, and what processes cost: CPU seconds from /proc."""
+"""Processes beside the stack, and what processes cost: CPU seconds and memory from /proc."""
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +41,22 @@ def beside(module: str, port: int, *arguments: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextlib.contextmanager
+def held(pid: int) -> Iterator[None]:
+    """The process stands still until the block ends."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def resident_mb(pid: int) -> float:
+    """What the process holds in memory now."""
+    fields = Path(f"/proc/{pid}/status").read_text().split()
+    return int(fields[fields.index("VmRSS:") + 1]) / 1024
 
 
 def _wait_for(port: int) -> None:

@@ -1,6 +1,7 @@
 """A mail server that takes everything and keeps nothing but when: a line "message-id seconds" per 250, monotonic.
 
-Lean, so that it is not what is measured. `python -m tests.bench.sink PORT FILE`.
+Lean, so that it is not what is measured. `python -m tests.bench.sink PORT FILE`. While FILE.slow is there, each RCPT of
+one destination takes a while.
 """
 
 import asyncio
@@ -12,12 +13,16 @@ from typing import BinaryIO, cast
 import uvloop
 
 _WRITE_EVERY = 0.1  # seconds
+_SLOW_FOR = b"@slow.example>"  # tests.bench.mails.SLOW_DESTINATION
+_SLOW_SECONDS = 0.25
 _END = b"\r\n.\r\n"
 _EHLO = b"250-sink.example\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 10485760\r\n"
 
 
 class Session(asyncio.Protocol):
     """One connection: commands until DATA, then a mail until its dot."""
+
+    slow = False  # of all sessions
 
     def __init__(self, taken: list[bytes]) -> None:
         self._taken = taken
@@ -48,6 +53,8 @@ class Session(asyncio.Protocol):
             self._transport.write(b"221 2.0.0 bye\r\n")
             self._transport.close()
             return False
+        elif Session.slow and verb == b"RCPT" and _SLOW_FOR in line:
+            asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._transport.write, b"250 2.1.5 ok\r\n")
         else:
             self._transport.write(b"250 2.0.0 ok\r\n")
         return True
@@ -66,17 +73,22 @@ class Session(asyncio.Protocol):
         return True
 
 
-async def serve(port: int, file: BinaryIO) -> None:
+def _keep(taken: list[bytes], file: BinaryIO, slow: Path) -> None:
+    Session.slow = slow.exists()
+    file.write(b"".join(taken))
+    file.flush()
+    taken.clear()
+
+
+async def serve(port: int, file: BinaryIO, slow: Path) -> None:
     taken: list[bytes] = []
     server = await asyncio.get_running_loop().create_server(lambda: Session(taken), "127.0.0.1", port, backlog=1024)
     async with server:
         while True:
             await asyncio.sleep(_WRITE_EVERY)
-            file.write(b"".join(taken))
-            file.flush()
-            taken.clear()
+            _keep(taken, file, slow)
 
 
 if __name__ == "__main__":
     with Path(sys.argv[2]).open("wb") as found:
-        uvloop.run(serve(int(sys.argv[1]), found))
+        uvloop.run(serve(int(sys.argv[1]), found, Path(sys.argv[2] + ".slow")))
