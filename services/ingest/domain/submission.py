@@ -17,6 +17,7 @@ from services.ingest.domain.characters import FORBIDDEN_IN_BODIES, FORBIDDEN_IN_
 from services.ingest.domain.faults import Fault, Refused, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags, shown
 from services.ingest.domain.header_fields import MAX_LINE_OCTETS, header_faults
+from services.ingest.domain.json_parts import check_parts
 from services.ingest.domain.recipients import Role, names_several, read_address, read_recipients, read_reply_to
 from services.ingest.domain.template_requests import TemplateUse, read_use
 from services.ingest.domain.times import Times, read_on_unknown, read_times
@@ -88,7 +89,8 @@ class Submission:
 
 
 def parse_object(raw: bytes | bytearray) -> dict[str, Any]:
-    """The body as a JSON object. Raises Refused (400)."""
+    """The body as a JSON object. Raises Refused (400, 413)."""
+    check_parts(raw)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
