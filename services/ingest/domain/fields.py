@@ -8,17 +8,20 @@ from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault
 
 MAX_TAGS = 20
+MAX_UNKNOWN = 100
 MAX_SHOWN_CHARACTERS = 80  # of a caller's own name for something, in an answer
 
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def faults_of_names(body: Mapping[str, Any], known: frozenset[str], unsupported: frozenset[str]) -> list[Fault]:
-    """A fault for each member of `body` that is not `known`, or not built yet (unless it is null)."""
+    """A fault for each member of `body` that is not `known`, or not built yet (unless it is null); some, of very many."""
     faults = []
     for name, value in body.items():
         if name in known:
             continue
+        if len(faults) == MAX_UNKNOWN:  # a body may have a hundred thousand
+            break
         if name not in unsupported:
             faults.append(Fault(shown(name), "unknown_field", "There is no such field."))
         elif value is not None:

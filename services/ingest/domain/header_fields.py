@@ -39,7 +39,7 @@ def header_faults(headers: Mapping[str, object], *, reply_to_given: bool) -> lis
     """Everything wrong with the `headers` of a request."""
     faults: list[Fault] = []
     if len(headers) > MAX_FIELDS:
-        faults.append(Fault("headers", "too_many", f"There may be {MAX_FIELDS} header fields."))
+        return [Fault("headers", "too_many", f"There may be {MAX_FIELDS} header fields.")]
     seen: set[str] = set()
     for name, value in headers.items():
         if (fault := _fault_of(name, value, seen, reply_to_given=reply_to_given)) is not None:
