@@ -15,7 +15,14 @@ _LISTENS_WITHIN = 15.0  # seconds
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time so far, threads included."""
+    """User and system time so far, threads and children that live included: ingest renders in processes of its own."""
+    found = 0.0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        found += sum(map(cpu_seconds, map(int, (thread / "children").read_text().split())))
+    return found + _own_cpu_seconds(pid)
+
+
+def _own_cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
