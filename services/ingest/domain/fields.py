@@ -16,7 +16,7 @@ _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def faults_of_names(body: Mapping[str, Any], known: frozenset[str], unsupported: frozenset[str]) -> list[Fault]:
     """A fault for each member of `body` that is not `known`, or not built yet (unless it is null); some, of very many."""
-    faults = []
+    faults: list[Fault] = []
     for name, value in body.items():
         if name in known:
             continue
