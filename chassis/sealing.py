@@ -1,4 +1,4 @@
-"""Secrets that must be readable again (webhook signing keys), encrypted at rest with keys from the environment.
+"""Secrets that must be readable again (webhook signing keys, DKIM keys), encrypted at rest with keys from the environment.
 
 It must never write a key or a plaintext anywhere.
 """
@@ -25,5 +25,12 @@ class Seals:
         """Raises WrongSealingKey."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken as error:
+            raise WrongSealingKey("no configured sealing key opens this secret") from error
+
+    def renew(self, sealed: str) -> str:
+        """The same secret under the newest key, so that an old one can be retired. Raises WrongSealingKey."""
+        try:
+            return self._fernet.rotate(sealed.encode()).decode()
         except InvalidToken as error:
             raise WrongSealingKey("no configured sealing key opens this secret") from error

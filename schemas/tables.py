@@ -52,6 +52,29 @@ class Project(Payload):
     unsubscribe_tags: list[str] = Field(default_factory=list)
 
 
+class DkimKey(Value):
+    """One key that mail is signed with. The private half is sealed (encrypted); its owner publishes the other."""
+
+    selector: str
+    algorithm: Literal["rsa", "ed25519"]
+    public_key: str  # base64: p= of the DNS record
+    sealed_private_key: str  # of base64 of PKCS #8
+
+
+RecordStatus = Literal["pending", "found", "missing", "wrong", "unknown"]  # unknown: DNS did not answer
+
+
+class DomainRecord(Value):
+    """A DNS record that the domain's owner should publish, and what was found at the last look."""
+
+    purpose: Literal["dkim", "spf", "return_path", "dmarc"]
+    type: Literal["TXT", "CNAME"]
+    name: str
+    value: str
+    status: RecordStatus = "pending"
+    found: list[str] = Field(default_factory=list)  # what stands there instead
+
+
 class Domain(Payload):
     """Key: project:domain. A project may send from a domain that is verified."""
 
@@ -60,6 +83,11 @@ class Domain(Payload):
     project_id: str
     domain: str
     verified_at: Timestamp | None
+    created_at: Timestamp = "1970-01-01T00:00:00.000Z"
+    checked_at: Timestamp | None = None  # None: DNS was never asked; if verified, then by whoever runs the installation
+    return_path: str | None = None  # the sub-domain that bounces go to
+    dkim_keys: list[DkimKey] = Field(default_factory=list)
+    records: list[DomainRecord] = Field(default_factory=list)
 
 
 class Suppression(Payload):

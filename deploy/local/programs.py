@@ -92,10 +92,11 @@ def _router(_layout: Layout, settings: StackSettings, _credentials: Credentials)
     }
 
 
-def _sender(layout: Layout, settings: StackSettings, _credentials: Credentials) -> dict[str, str]:
+def _sender(layout: Layout, settings: StackSettings, credentials: Credentials) -> dict[str, str]:
     return {
         "SENDER_UPSTREAM": settings.upstream or layout.mailbox,
         "SENDER_BLOB_URL": str(layout.blobs),
+        "SENDER_SEALING_KEYS": credentials.sealing_key,
         # Shorter than in production, as the session time-out is: what became of a killed sender's attempt is known sooner.
         "SENDER_ATTEMPT_DEADLINE": "10s",
         "SENDER_DEADLINE_MARGIN": "1s",

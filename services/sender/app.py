@@ -23,13 +23,14 @@ from services.sender.adapters.blobs import StoredMails
 from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
 from services.sender.adapters.sandbox import LoggedSandbox
+from services.sender.adapters.signing import SigningKeys
 from services.sender.adapters.slots import PathSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import Server, SetUp
 from services.sender.adapters.suppressions import SuppressionIndex
 from services.sender.handlers import Attempts, Timing
 from services.sender.intake import Intake
-from services.sender.settings import SenderSettings
+from services.sender.settings import SenderSettings, seals_of
 
 LANES: tuple[Lane, ...] = ("express", "standard")
 _TABLES_LATE = 2.0  # seconds: nothing starts while the suppression list is older than the lease
@@ -63,6 +64,7 @@ class Sender:
             crash=self.crash,
         )
         journal, carrier = AttemptJournal(log, tail, clock), carrier_of(settings)
+        keys = SigningKeys(log, tail, clock, seals_of(settings.sealing_keys))
         attempts = Attempts(
             owner=new_id(f"snd_{settings.instance}", clock.now_ms()),
             timing=timing_of(settings),
@@ -72,7 +74,10 @@ class Sender:
             inputs=LoggedInputs(log),
             suppressed=SuppressionIndex(tables, tables.table(TOPICS["suppressions"], Suppression)),
             mails=StoredMails(
-                Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN), ByteBudget(settings.content_memory), log
+                Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN),
+                ByteBudget(settings.content_memory),
+                log,
+                keys,
             ),
             slots=PathSlots(settings.connections),
             carrier=carrier,
@@ -84,7 +89,17 @@ class Sender:
         self._presence = TopicsPresence(settings.kafka, clock, used_by("sender"))
         http = HttpServer(create_app("Sendarix sender", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the intake lets begun attempts end while all that they need still runs.
-        self.parts: Sequence[Part] = (http, self._presence, log, tail, tables, carrier, self._consumer, self._intake)
+        self.parts: Sequence[Part] = (
+            http,
+            self._presence,
+            log,
+            tail,
+            tables,
+            keys,
+            carrier,
+            self._consumer,
+            self._intake,
+        )
 
     def missing(self) -> list[str]:
         """What must be there before this process may be called ready."""

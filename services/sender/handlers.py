@@ -154,7 +154,7 @@ class Attempts:
         path, within = reports.path_of(delivery), self._timing.start_within
         try:
             async with (
-                self._mails.written(delivery, within=within) as mail,
+                self._mails.written(delivery, job.project_id, within=within) as mail,
                 self._slots.slot(path, delivery.destination, delivery.priority, within=within),
             ):
                 self._observe("wait", began)

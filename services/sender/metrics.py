@@ -24,6 +24,9 @@ CONTENT_UNAVAILABLE = Counter(
     "there), gone (its time was over).",
     ["reason"],
 )
+UNUSABLE_KEYS = Counter(
+    "sender_unusable_signing_keys", "DKIM keys that no sealing key opens, or that are none: their mail goes unsigned."
+)
 CONTENT_BYTES = Gauge("sender_content_bytes", "Memory reserved for large content at hand.")
 IN_FLIGHT = Gauge("sender_deliveries_in_flight", "Deliveries being worked on, waiting ones included.")
 WAITING = Gauge("sender_waiting_deliveries", "Deliveries that wait for a connection.", ["path"])

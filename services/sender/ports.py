@@ -75,9 +75,9 @@ class NoContent(Exception):
 
 
 class Mails(Protocol):
-    """Deliveries as bytes. Large content is fetched for it, and held in memory only as long as the caller is inside."""
+    """Deliveries as bytes, signed where the project has a key. Large content is fetched for it, and held in memory only as long as the caller is inside."""
 
-    def written(self, delivery: Delivery, *, within: float) -> AbstractAsyncContextManager[Mail]:
+    def written(self, delivery: Delivery, project_id: str, *, within: float) -> AbstractAsyncContextManager[Mail]:
         """Raises UnsafeHeader, NoContent, and NoRoom where memory did not come free within `within` seconds."""
         ...
 

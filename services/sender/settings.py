@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from chassis.sealing import Seals
 from chassis.settings import ServiceSettings
 from schemas.topics import TOPICS, Duration
 
@@ -51,6 +52,8 @@ class SenderSettings(ServiceSettings):
     blob_url: str = "blobs"
     # For large mails at hand, three times the size of each: as JSON, as a mail, and dot-stuffed. The largest needs 210 MB.
     content_memory: Annotated[int, Field(ge=1)] = 400_000_000
+    # Open the DKIM keys that ingest has sealed (a comma list, the same as ingest's); none: mail goes out unsigned.
+    sealing_keys: SecretStr | None = None
     # What finds no connection for so long goes back to the router, which knows what else there is to do.
     start_within: Duration = timedelta(minutes=10)
 
@@ -62,8 +65,21 @@ class SenderSettings(ServiceSettings):
                 raise ValueError(f"topics.yaml has no deliveries.{pool}.{lane}")
         return pool
 
+    @field_validator("sealing_keys")
+    @classmethod
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        seals_of(value)
+        return value
+
     @model_validator(mode="after")
     def _password_with_name(self) -> Self:
         if (self.upstream_username is None) != (self.upstream_password is None):
             raise ValueError("upstream_username and upstream_password go together")
         return self
+
+
+def seals_of(keys: SecretStr | None) -> Seals | None:
+    """Raises ValueError for a key that is none."""
+    if keys is None:
+        return None
+    return Seals([key.strip() for key in keys.get_secret_value().split(",") if key.strip()])

@@ -104,6 +104,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("api-key-usage", "ingest"): table_of("api-key-usage", ApiKeyUsage, plain),
     ("projects", "ingest"): table_of("projects", Project, plain),
     ("domains", "ingest"): table_of("domains", Domain, plain),
+    ("domains", "sender"): table_of("domains", Domain, plain),
     ("webhook-endpoints", "ingest"): table_of("webhook-endpoints", WebhookEndpoint, plain),
     ("webhook-endpoints", "webhooks"): table_of(
         "webhook-endpoints", WebhookEndpoint, lambda made, table: EndpointTable(made, table, SystemClock())

@@ -213,8 +213,8 @@ class Process:
     # mails
 
     @asynccontextmanager
-    async def written(self, delivery: Delivery, *, within: float) -> AsyncIterator[Mail]:
-        del within
+    async def written(self, delivery: Delivery, project_id: str, *, within: float) -> AsyncIterator[Mail]:
+        del project_id, within
         if self.world.no_content is not None:
             raise NoContent(self.world.no_content)
         yield compose(delivery)

@@ -118,7 +118,7 @@ def _ended(phase: Phase, reply: str) -> Outcome:
 
 class _Mails:
     @asynccontextmanager
-    async def written(self, delivery: Delivery, *, within: float) -> AsyncIterator[Mail]:
+    async def written(self, delivery: Delivery, project_id: str, *, within: float) -> AsyncIterator[Mail]:
         yield compose(delivery)
 
 

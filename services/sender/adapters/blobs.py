@@ -1,11 +1,12 @@
-"""Mails made from deliveries; large content is fetched from object storage first (R5, the claim check).
+"""Mails made from deliveries, and signed; large content is fetched from object storage first (R5, the claim check).
 
 It must never hold more than its budget of memory, nor call a mail undeliverable while its content may still turn up.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import orjson
 
@@ -15,7 +16,9 @@ from chassis.blobs import BlobMissing, Blobs, StorageAway
 from schemas.deliveries import Delivery
 from schemas.mail import Blob, Content
 from services.sender import metrics
-from services.sender.domain.mime import Mail, compose
+from services.sender.adapters.signing import SigningKeys
+from services.sender.domain.dkim import Signer, signed
+from services.sender.domain.mime import Mail, compose, sender_domain
 from services.sender.domain.outcome import Outcome, deferred_by_us, refused_by_us
 from services.sender.ports import BrokerClock, NoContent, NoRoom
 
@@ -25,16 +28,18 @@ _TIMES_ITS_SIZE = 3  # see settings: what a mail costs while it is made and sent
 class StoredMails:
     """See `services.sender.ports.Mails`."""
 
-    def __init__(self, blobs: Blobs, memory: budget.ByteBudget, clock: BrokerClock) -> None:
+    def __init__(self, blobs: Blobs, memory: budget.ByteBudget, clock: BrokerClock, keys: SigningKeys) -> None:
         self._blobs = blobs
         self._memory = memory
         self._clock = clock
+        self._keys = keys
 
     @asynccontextmanager
-    async def written(self, delivery: Delivery, *, within: float) -> AsyncIterator[Mail]:
+    async def written(self, delivery: Delivery, project_id: str, *, within: float) -> AsyncIterator[Mail]:
+        signers = self._keys.of(project_id, sender_domain(delivery.content))
         blob = delivery.content.blob
         if blob is None:
-            yield compose(delivery)
+            yield _mail_of(delivery, signers)
             return
         with self._memory.room() as room:
             try:
@@ -43,7 +48,7 @@ class StoredMails:
                 raise NoRoom from error
             metrics.CONTENT_BYTES.set(self._memory.held)
             # Off the loop, which has leases to keep.
-            yield await asyncio.to_thread(_mail_of, delivery, await self._fetch(blob))
+            yield await asyncio.to_thread(_large_mail_of, delivery, await self._fetch(blob), signers)
         metrics.CONTENT_BYTES.set(self._memory.held)
 
     async def _fetch(self, blob: Blob) -> memoryview:
@@ -58,11 +63,17 @@ class StoredMails:
             raise NoContent(_gone() if is_over else _unavailable()) from error
 
 
-def _mail_of(delivery: Delivery, data: memoryview) -> Mail:
+def _mail_of(delivery: Delivery, signers: Sequence[Signer]) -> Mail:
+    """Signed as of the message's creation, so that each attempt sends the same bytes."""
+    mail = compose(delivery)
+    return replace(mail, data=signed(mail.data, signers, delivery.created_at_ms // 1000))
+
+
+def _large_mail_of(delivery: Delivery, data: memoryview, signers: Sequence[Signer]) -> Mail:
     stored = Content.model_validate(orjson.loads(data))
     whole = {"text": stored.text, "html": stored.html, "attachments": stored.attachments, "blob": None}
     content = delivery.content.model_copy(update=whole)
-    return compose(delivery.model_copy(update={"content": content}))
+    return _mail_of(delivery.model_copy(update={"content": content}), signers)
 
 
 def _unavailable() -> Outcome:

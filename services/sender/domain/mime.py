@@ -26,7 +26,7 @@ from services.sender.domain.header_text import (
     parameterised,
 )
 
-__all__ = ["Mail", "UnsafeHeader", "compose"]
+__all__ = ["Mail", "UnsafeHeader", "compose", "sender_domain"]
 
 _SEPARATOR = "\x1f"
 _BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -77,6 +77,11 @@ def compose(delivery: Delivery) -> Mail:
     checked("Return-Path", sender + recipient)
     smtputf8 = not (head.isascii() and sender.isascii() and recipient.isascii())
     return Mail(sender, recipient, b"".join([head.encode(), *body]), smtputf8)
+
+
+def sender_domain(content: Content) -> str:
+    """The domain of From, as it stands in the mail: what a signature must name to be aligned (RFC 9989)."""
+    return _ascii_domain(address_of(content.from_)).rpartition("@")[2].lower()
 
 
 def _body(delivery: Delivery) -> list[bytes]:

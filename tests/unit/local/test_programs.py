@@ -52,7 +52,9 @@ def test_secrets_are_shared_by_those_who_must_agree_and_by_no_others(tmp_path: P
     found = {name: program.environment for name, program in programs(tmp_path, StackSettings()).items()}
     assert found["ingest 1"]["INGEST_INTERNAL_SECRET"] == found["analytics 1"]["ANALYTICS_INTERNAL_SECRET"]
     assert found["ingest 1"]["INGEST_SEALING_KEYS"] == found["webhooks 1"]["WEBHOOKS_SEALING_KEYS"]
-    assert not [name for name in (*found["router 1"], *found["sender 1"]) if "SECRET" in name or "SEALING" in name]
+    assert found["ingest 1"]["INGEST_SEALING_KEYS"] == found["sender 1"]["SENDER_SEALING_KEYS"]
+    assert not [name for name in found["router 1"] if "SECRET" in name or "SEALING" in name]
+    assert not [name for name in found["sender 1"] if "SECRET" in name]
 
 
 @pytest.mark.parametrize("service", SERVICES)
