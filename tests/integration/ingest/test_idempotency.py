@@ -163,7 +163,10 @@ async def test_a_4xx_does_not_burn_the_key(
 ) -> None:  # fmt: skip
     """D20."""
     assert (await ingest.send(tenant, tenant.mail(priority="?"), key)).status == 422
-    assert (await ingest.send(tenant, tenant.mail(tags=[0] * 500_001), key)).status == 413
+    many = [f"r{n}@example.org" for n in range(50)]
+    metadata = {f"k{n}": "\N{GRINNING FACE}" * 500 for n in range(50)}
+    too_much = tenant.mail(recipient=many, metadata=metadata, text="x" * 80_000)
+    assert (await ingest.send(tenant, too_much, key)).status == 413
     assert (await ingest.send(tenant, tenant.mail(**{"from": "a@elsewhere.example"}), key)).status == 422
     assert await claims_of(own_broker, tenant, key) == []
     assert (await ingest.send(tenant, tenant.mail(), key)).status == 202
