@@ -38,6 +38,7 @@ async def test_one_message_with_its_timeline_byte_for_byte_R30(bench: Bench, his
         "metadata": {"order": "1042"},
         "created_at": created_at,
         "updated_at": life[-1].time,
+        "scheduled_time": None,
         "attempts": 2,
         "next_attempt_at": None,
         "reason": None,
