@@ -18,7 +18,8 @@ def cpu_seconds(pid: int) -> float:
     """User and system time so far, threads and children that live included: ingest renders in processes of its own."""
     found = 0.0
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += sum(map(cpu_seconds, map(int, (thread / "children").read_text().split())))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found += sum(map(cpu_seconds, map(int, (thread / "children").read_text().split())))
     return found + _own_cpu_seconds(pid)
 
 
