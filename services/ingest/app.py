@@ -27,6 +27,10 @@ from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
 from services.ingest.adapters.blobs import StoredContents, Sweeper
 from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableFreshness
+from services.ingest.adapters.dkim_keys import NewKeyPairs
+from services.ingest.adapters.dns import ResolvedRecords
+from services.ingest.adapters.domain_checks import DomainChecks
+from services.ingest.adapters.domains import TableDomains
 from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
@@ -42,6 +46,7 @@ from services.ingest.api import errors
 from services.ingest.api.bodies import Mails
 from services.ingest.api.commands import commands_router
 from services.ingest.api.documents import documents_router
+from services.ingest.api.domains import domains_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
@@ -54,6 +59,7 @@ from services.ingest.api.webhooks import webhooks_router
 from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.handlers import AcceptMessage
 from services.ingest.management.commands import ManageMessages
+from services.ingest.management.domains import ManageDomains
 from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.management.keys import ManageKeys
 from services.ingest.management.projects import ManageProjects
@@ -138,9 +144,12 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
         blobs=Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN),
         presence=TopicsPresence(settings.kafka, clock, used_by("ingest")),
     )
-    app, front, admission = _app(settings, clock, far)
+    domains = tables.table(TOPICS["domains"], Domain)
+    managed_domains = _managed_domains(settings, clock, domains)
+    app, front, admission = _app(settings, clock, far, domains, managed_domains)
     sweeper = Sweeper(far.blobs, log, clock, crash)
-    kafka_side = Kafkaside([log, tables, far.usage, far.idempotency, far.commands, sweeper], crash)
+    checks = DomainChecks(managed_domains.check_due, clock, crash)
+    kafka_side = Kafkaside([log, tables, far.usage, far.idempotency, far.commands, sweeper, checks], crash)
     http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
     shared = [far.shared] if far.shared else []
     return Ingest([*shared, far.analytics, far.rendering, far.presence, kafka_side, http], crash, app)
@@ -168,11 +177,23 @@ def _commands(settings: IngestSettings, clock: Clock, log: Log, crash: Crash) ->
     return LogCommands(log, tail, clock, instance=name)
 
 
-def _app(settings: IngestSettings, clock: Clock, far: Far) -> tuple[FastAPI, ASGIApp, Admission]:
+def _managed_domains(settings: IngestSettings, clock: Clock, domains: Table[Domain]) -> ManageDomains:
+    return ManageDomains(
+        clock,
+        TableDomains(domains, clock),
+        NewKeyPairs(),
+        seals_of(settings.sealing_keys),
+        ResolvedRecords(settings.dns_servers),
+        settings.mail_domain,
+    )
+
+
+def _app(
+    settings: IngestSettings, clock: Clock, far: Far, domains: Table[Domain], managed_domains: ManageDomains
+) -> tuple[FastAPI, ASGIApp, Admission]:
     log, tables = far.log, far.tables
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
-    domains = tables.table(TOPICS["domains"], Domain)
     suppressions = SuppressionEntities(tables.table(TOPICS["suppressions"], Suppression), clock)
     endpoint_table = TableEntities(tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint), clock)
     ids = _message_ids(settings)
@@ -220,6 +241,7 @@ def _app(settings: IngestSettings, clock: Clock, far: Far) -> tuple[FastAPI, ASG
     unsubscribe = Unsubscribe(clock, suppressions, events, LogFeedback(log))
     app.include_router(unsubscribe_router(gate, links, unsubscribe))
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, far.usage)))
+    app.include_router(domains_router(gate, managed_domains))
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
     app.include_router(documents_router())
     return app, Shortcut(app, direct(app, send)), admission

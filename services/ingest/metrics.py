@@ -41,6 +41,9 @@ store_seconds = Histogram(
     "From handing large content to object storage until it has it.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+lapsed_domains = Counter(
+    "ingest_lapsed_domains_total", "Domains whose DKIM records are gone: their mail is refused from now on."
+)
 store_failures = Counter("ingest_store_failures_total", "Large contents that could not be stored (503).")
 swept_blobs = Counter("ingest_swept_blobs_total", "Blobs deleted because their day was over.")
 turned_away = Counter("ingest_turned_away_total", "Large requests answered with 503, for no memory came free in time.")

@@ -1,24 +1,26 @@
 """What the handlers need of the outside, by capability. Every port that writes raises `chassis.log.LogUnavailable`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
 
 from schemas.envelope import Payload
 from schemas.idempotency import Claim
 from schemas.inputs import Command, Feedback, Submit
 from schemas.mail import Lane
 from schemas.replies import Verdict
-from schemas.tables import ApiKey, Project, Suppression
+from schemas.tables import ApiKey, Domain, DomainRecord, Project, Suppression
 from schemas.templates import Template, TemplateVersion
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller, KnownKey
+from services.ingest.domain.domains import Looked
 from services.ingest.domain.pages import PageRequest
 from services.ingest.domain.parcels import Parcel
 from services.ingest.domain.suppression_list import Selection
 from services.ingest.domain.templates import Part, Rendered
 
 P = TypeVar("P", bound=Payload)
+Algorithm = Literal["rsa", "ed25519"]
 
 
 class Freshness(Protocol):
@@ -283,3 +285,37 @@ class Analytics(Protocol):
 
 class Seals(Protocol):
     def seal(self, plaintext: str) -> str: ...
+
+
+class RenewableSeals(Seals, Protocol):
+    def renew(self, sealed: str) -> str:
+        """Under the newest key. Raises WrongSealingKey."""
+        ...
+
+
+class DomainEntities(Entities[Domain], Protocol):
+    def by_id(self, project_id: str, domain_id: str) -> Domain | None: ...
+
+    def count(self, project_id: str) -> int: ...
+
+    def all(self) -> Sequence[Domain]:
+        """Of every project: for the daily look at them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """Both halves in base64; the private one leaves this process only sealed."""
+
+    public: str
+    private: str = field(repr=False)
+
+
+class KeyPairs(Protocol):
+    async def make(self, algorithm: Algorithm) -> KeyPair: ...
+
+
+class Dns(Protocol):
+    async def look(self, record: DomainRecord) -> Looked:
+        """What stands where the record should stand. Never raises: silence is an answer, too."""
+        ...

@@ -1,6 +1,7 @@
 """What ingest is told by its environment, as INGEST_*."""
 
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, field_validator
@@ -27,6 +28,21 @@ def _secrets_by_version(text: object) -> object:
         if len(found[int(version)]) < _MIN_SECRET_BYTES:
             raise ValueError(f"a secret needs {_MIN_SECRET_BYTES} bytes or more")
     return found
+
+
+def _servers(text: object) -> object:
+    """`address[:port],…`, IPv6 in brackets, as (address, port); names can not be resolved by asking themselves."""
+    if not isinstance(text, str):
+        return text
+    return tuple(_server(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _server(text: str) -> tuple[str, int]:
+    bare = text.count(":") > 1 and not text.startswith("[")
+    address, _, port = (text, "", "") if bare else text.partition("]:" if text.startswith("[") else ":")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("write address[:port], an IPv6 address with a port in brackets")
+    return str(ip_address(address.strip("[]"))), int(port or 53)
 
 
 def _networks(text: object) -> object:
@@ -57,6 +73,10 @@ class IngestSettings(ServiceSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     # Where recipients reach this service: the links that mails carry. None: as on one machine.
     public_url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")] | None = None
+    # Comma list of address[:port] of resolvers that are asked about sender domains; none: the machine's own.
+    dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(_servers)] = ()
+    # Ours, where `spf.<it>` says who sends and `bounces.<it>` takes bounces: customers' DNS records point there.
+    mail_domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "localhost"
     allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
 
     @field_validator("message_id_secrets", "internal_secret")

@@ -9,10 +9,10 @@ from chassis.clock import Clock
 from chassis.ids import new_id
 from chassis.table import Table
 from schemas.envelope import seal
-from schemas.tables import ApiKey, Project, Suppression, WebhookEndpoint
+from schemas.tables import ApiKey, Domain, Project, Suppression, WebhookEndpoint
 from services.ingest.domain.pages import PageRequest, Position, cursor_of
 
-E = TypeVar("E", ApiKey, Project, Suppression, WebhookEndpoint)
+E = TypeVar("E", ApiKey, Domain, Project, Suppression, WebhookEndpoint)
 
 
 class TableEntities(Generic[E]):

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from schemas.events import MESSAGE_EVENTS, SuppressionOrigin, SuppressionReason
 from schemas.mail import OnUnknown, Priority, Status
+from schemas.tables import RecordStatus
 from services.ingest.domain import attachments, batch, endpoints, fields, key_requests, projects, recipients, submission
 from services.ingest.domain.access import ONLY_OF_ADMINS, SCOPES
 
@@ -313,6 +314,38 @@ SHAPES: dict[str, Schema] = {
     "Key": shown(_KEY),
     "KeyWithSecret": shown({**_KEY, "key": STRING}),
     "RotatedKey": shown({**_KEY, "key": STRING, "rotated": shown({"id": STRING, "expires_at": TIME})}),
+    "NewDomain": given(
+        {
+            "domain": STRING | {"maxLength": 253},
+            "ed25519": BOOLEAN
+            | {"description": "A second signature, which some providers do not read.", "default": False},
+        },
+        "domain",
+        examples=[{"domain": "example.com"}],
+    ),
+    "Domain": shown(
+        {
+            "id": STRING,
+            "domain": STRING,
+            "status": {"type": "string", "enum": ["verified", "unverified"]},
+            "verified_at": or_null(TIME),
+            "checked_at": or_null(TIME),
+            "return_path": or_null(STRING),
+            "records": array(ref("DomainRecord")),
+            "created_at": TIME,
+        }
+    ),
+    "DomainRecord": shown(
+        {
+            "purpose": {"type": "string", "enum": ["dkim", "spf", "return_path", "dmarc"]},
+            "type": {"type": "string", "enum": ["TXT", "CNAME"]},
+            "name": STRING,
+            "value": STRING,
+            "required": BOOLEAN,
+            "status": {"type": "string", "enum": list(get_args(RecordStatus))},
+            "found": array(STRING) | {"description": "What stands there, at the last look."},
+        }
+    ),
     "NewProject": given(_PROJECT, "name", examples=[{"name": "Shop", "from": "Shop <hello@example.com>"}]),
     "ProjectChange": given(_PROJECT),
     "Project": shown(

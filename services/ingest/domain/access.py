@@ -20,6 +20,8 @@ Scope = Literal[
     "sandbox.read",
     "templates.read",
     "templates.write",
+    "domains.read",
+    "domains.write",
     "api_keys.read",
     "api_keys.write",
     "projects.read",

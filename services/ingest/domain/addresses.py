@@ -52,6 +52,14 @@ def parse_address(text: str) -> Address:
     return Address(envelope, _header_form(name, envelope), domain)
 
 
+def parse_domain(text: str) -> str:
+    """A domain alone, as an A-label in lower case: as senders' domains are compared. Raises InvalidAddress."""
+    address = parse_address(f"postmaster@{text}")
+    if "@" in text or address.header != address.envelope:
+        raise InvalidAddress("A domain is written as in an address: `example.com`.")
+    return address.domain
+
+
 def _split(text: str) -> tuple[str, str]:
     """`Name <a@b>` into name and mailbox; the name loses its quotes."""
     before, opening, mailbox = text[:-1].rpartition("<")

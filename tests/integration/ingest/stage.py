@@ -51,6 +51,7 @@ class Tenant:
     domain: str
     keys: Mapping[KeyEnvironment, str]
     key_ids: Mapping[KeyEnvironment, str]
+    domain_id: str
 
     @property
     def live(self) -> str:
@@ -212,7 +213,7 @@ async def new_tenant(
         ],
         within=FOLDED_WITHIN,
     )
-    return Tenant(project_id, domain, keys, key_ids)
+    return Tenant(project_id, domain, keys, key_ids, verified.id)
 
 
 async def ends_of(broker: Broker, *entries: str) -> dict[TopicPartition, int]:

@@ -74,6 +74,11 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/v1/api-keys/{key_id}"): Row("api_keys.read", 404),
     ("POST", "/v1/api-keys/{key_id}/rotate"): Row("api_keys.write", 400),
     ("DELETE", "/v1/api-keys/{key_id}"): Row("api_keys.write", 404),
+    ("POST", "/v1/domains"): Row("domains.write", 400),
+    ("GET", "/v1/domains"): Row("domains.read", 200),
+    ("GET", "/v1/domains/{domain_id}"): Row("domains.read", 404),
+    ("POST", "/v1/domains/{domain_id}/verify"): Row("domains.write", 404),
+    ("DELETE", "/v1/domains/{domain_id}"): Row("domains.write", 404),
     ("POST", "/v1/projects"): Row("projects.write", 400),
     ("GET", "/v1/projects"): Row("projects.read", 200),
     ("GET", "/v1/projects/{project_id}"): Row("projects.read", 404),
@@ -95,6 +100,7 @@ UNKNOWN = {
     "token": "x",
     "endpoint_id": "whk_0",
     "key_id": "key_0",
+    "domain_id": "dom_0",
     "project_id": "prj_0",
 }
 
@@ -254,6 +260,7 @@ async def _made_by(client: Client, other: Tenant) -> dict[str, str]:
         "address:path": "theirs@b.example",
         "name_or_id": made.json["id"] if made.status == 201 else "",
         "key_id": other.key_ids["live"],
+        "domain_id": other.domain_id,
         "project_id": other.project_id,
     }
 
