@@ -11,7 +11,11 @@ from cryptography.fernet import Fernet
 from pydantic import BaseModel, ConfigDict
 
 from chassis.ids import new_id
+from chassis.sealing import Seals
 from schemas.envelope import to_timestamp
+from schemas.tables import DkimKey
+from services.ingest.adapters.dkim_keys import new_key_pair
+from services.ingest.domain.domains import selector_of
 from services.ingest.domain.keys import KeyEnvironment, new_key
 
 # Names as stack.json gives them, each with its environment.
@@ -37,7 +41,8 @@ class Credentials(BaseModel):
     project_id: str
     domain_id: str
     keys: dict[str, Credential]
-    sealing_key: str  # Fernet, for webhook secrets
+    sealing_key: str  # Fernet, for webhook secrets and DKIM keys
+    dkim_key: DkimKey | None = None  # of the seeded domain; None: of a stack that is older, whose mail goes unsigned
     internal_secret: str  # between ingest and analytics
     message_id_secret: str  # hex, version 1
 
@@ -52,17 +57,30 @@ def load_or_create(path: Path, now_ms: int) -> Credentials:
 
 
 def _make(now_ms: int) -> Credentials:
+    domain_id, sealing_key = new_id("dom", now_ms), Fernet.generate_key().decode()
     return Credentials(
         created_at=to_timestamp(now_ms),
         project_id=new_id("prj", now_ms),
-        domain_id=new_id("dom", now_ms),
+        domain_id=domain_id,
         keys={
             name: Credential(id=new_id("key", now_ms), environment=environment, key=new_key(environment))
             for name, environment in KEYS.items()
         },
-        sealing_key=Fernet.generate_key().decode(),
+        sealing_key=sealing_key,
+        dkim_key=_dkim_key(domain_id, Seals([sealing_key])),
         internal_secret=secrets.token_hex(32),
         message_id_secret=secrets.token_hex(32),
+    )
+
+
+def _dkim_key(domain_id: str, seals: Seals) -> DkimKey:
+    """Sealed here, once: a seal is another text each time, and seeding again must write the same."""
+    pair = new_key_pair("rsa")
+    return DkimKey(
+        selector=selector_of(domain_id, "rsa"),
+        algorithm="rsa",
+        public_key=pair.public,
+        sealed_private_key=seals.seal(pair.private),
     )
 
 

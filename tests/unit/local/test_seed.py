@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+from chassis.sealing import Seals
 from deploy.local.credentials import KEYS, Credentials, load_or_create
 from deploy.local.seed import DOMAIN, records
 from schemas.envelope import decode
@@ -52,6 +53,10 @@ def test_a_project_a_verified_domain_and_limits(tmp_path: Path) -> None:
     assert project.default_from.endswith(f"@{DOMAIN}>")
     assert (domain.domain, domain.project_id) == (DOMAIN, project.id)
     assert domain.verified_at is not None
+    assert domain.checked_at is None  # nobody looks example.com up, and takes its right to send away
+    (key,) = domain.dkim_keys
+    assert key.sealed_private_key.encode() in b"".join(record.value or b"" for record in records(credentials))
+    assert Seals([credentials.sealing_key]).open(key.sealed_private_key)
     assert {name: limits[hash_of(credential.key)] for name, credential in credentials.keys.items()} == {
         "live": 1_000_000,
         "test": 1_000_000,
