@@ -27,6 +27,19 @@ def test_nobody_is_trusted_unless_named() -> None:
     assert found == (parse_network("10.0.0.0/8"), parse_network("::1"))
 
 
+def test_resolvers_by_address() -> None:
+    """R26."""
+    assert settings().dns_servers == ()
+    found = settings(dns_servers="127.0.0.1:5353, 192.0.2.1, [::1]:53, 2001:db8::1, [2001:db8::2]").dns_servers
+    assert found == (("127.0.0.1", 5353), ("192.0.2.1", 53), ("::1", 53), ("2001:db8::1", 53), ("2001:db8::2", 53))
+
+
+@pytest.mark.parametrize("wrong", ["dns.example", "127.0.0.1:x", "127.0.0.1:0", "[::1]x", "127.0.0.1:70000"])
+def test_what_is_no_resolver(wrong: str) -> None:
+    with pytest.raises(ValidationError):
+        settings(dns_servers=wrong)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"trusted_proxies": "10.0.0.1/8"}, {"trusted_proxies": "proxy"}, {"valkey_url": "x"}]
 )
