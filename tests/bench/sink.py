@@ -64,7 +64,8 @@ class Session(asyncio.Protocol):
         if end < 0:
             return False
         self._transport.write(b"250 2.0.0 taken\r\n")
-        began = bytes(self._buffer[:4096]).lower().find(b"message-id:")
+        # At the start of a line: a signature names the field, too.
+        began = bytes(self._buffer[:4096]).lower().find(b"\nmessage-id:")
         opened = self._buffer.find(b"<", began) + 1 if began >= 0 else 0
         name = bytes(self._buffer[opened : self._buffer.find(b"@", opened)]) if opened else b"-"
         self._taken.append(b"%s %.6f\n" % (name, time.monotonic()))
