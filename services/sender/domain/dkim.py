@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,9 +38,7 @@ SIGNED = (
 _COLUMNS = 78  # RFC 5322, 2.1.1; a domain that is longer stands on its line alone, for it can not be cut
 _END_OF_HEAD = b"\r\n\r\n"
 _BLOCK = 1 << 20  # of a body at a time: the copies that white space costs stay small
-_WHITE_SPACE = re.compile(rb"[ \t]+")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
-_ODD_SPACE = re.compile(rb"\t|  | \r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,16 @@ def _signed_fields(head: bytes) -> tuple[list[bytes], bytes]:
 
 def _relaxed(name: bytes, value: bytes) -> bytes:
     """RFC 6376, 3.4.2, of a field that is unfolded already."""
-    return name.rstrip().lower() + b":" + _WHITE_SPACE.sub(b" ", value).strip(b" ")
+    return name.rstrip().lower() + b":" + _with_single_spaces(value).strip(b" ")
+
+
+def _with_single_spaces(text: bytes) -> bytes:
+    """Each run of spaces and tabs as one space. Half a dozen scans in C cost a tenth of one regular expression."""
+    if b"\t" in text:
+        text = text.replace(b"\t", b" ")
+    while b"  " in text:
+        text = text.replace(b"  ", b" ")
+    return text
 
 
 def body_digest(data: bytes, start: int = 0) -> bytes:
@@ -103,10 +111,7 @@ def body_digest(data: bytes, start: int = 0) -> bytes:
     end = _end_of_body(data, start)
     digest = sha256()
     for begin, until in _blocks(data, start, end):
-        block = data[begin:until]
-        if _ODD_SPACE.search(block) is not None:
-            block = _WHITE_SPACE.sub(b" ", block).replace(b" \r\n", b"\r\n")
-        digest.update(block)
+        digest.update(_with_single_spaces(data[begin:until]).replace(b" \r\n", b"\r\n"))
     if start < end and not data.endswith(b"\r\n", start, end):
         digest.update(b"\r\n")
     return digest.digest()
@@ -137,21 +142,13 @@ def _blocks(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _signature(signer: Signer, names: Sequence[bytes], fields: bytes, body_hash: str, signed_at: int) -> bytes:
     """The whole field. It signs itself with an empty b=, which therefore stands last."""
     algorithm = "rsa-sha256" if isinstance(signer.key, RSAPrivateKey) else "ed25519-sha256"
-    pieces = [
-        "v=1;",
-        f"a={algorithm};",
-        "c=relaxed/relaxed;",
-        f"d={signer.domain};",
-        f"s={signer.selector};",
-        f"t={signed_at};",
-        *_listed(names),
-        f"bh={body_hash};",
-        "b=",
-    ]
-    field = _folded("DKIM-Signature:", pieces)
+    what = ["v=1;", f"a={algorithm};", "c=relaxed/relaxed;"]
+    who = [f"d={signer.domain};", f"s={signer.selector};", f"t={signed_at};"]
+    unsigned = f"{_folded('DKIM-Signature:', [*what, *who])}\r\n{_listed(tuple(names))}\r\n bh={body_hash};\r\n b="
+    field = unsigned.encode()
     name, _, value = _FOLD.sub(b"", field).partition(b":")
     octets = _signature_octets(signer.key, fields + _relaxed(name, value))
-    return field + _cut(b64encode(octets).decode(), len(field) - field.rfind(b"\r\n") - 2) + b"\r\n"
+    return field + _cut(b64encode(octets).decode(), len(" b=")) + b"\r\n"
 
 
 def _signature_octets(key: PrivateKey, text: bytes) -> bytes:
@@ -161,13 +158,14 @@ def _signature_octets(key: PrivateKey, text: bytes) -> bytes:
     return key.sign(text, PKCS1v15(), SHA256())
 
 
-def _listed(names: Sequence[bytes]) -> list[str]:
-    """h= in pieces; white space may stand around its colons."""
+@lru_cache(maxsize=64)  # mails differ in a few fields only
+def _listed(names: tuple[bytes, ...]) -> str:
+    """h= on lines of its own; white space may stand around its colons."""
     texts = [name.decode() for name in names]
-    return [f"h={texts[0]}", *(f":{name}" for name in texts[1:-1]), f":{texts[-1]};"]
+    return _folded("", [f"h={texts[0]}", *(f":{name}" for name in texts[1:-1]), f":{texts[-1]};"])
 
 
-def _folded(name: str, pieces: Sequence[str]) -> bytes:
+def _folded(name: str, pieces: Sequence[str]) -> str:
     lines = [name]
     for piece in pieces:
         space = "" if piece.startswith(":") else " "
@@ -175,7 +173,7 @@ def _folded(name: str, pieces: Sequence[str]) -> bytes:
             lines.append(f" {piece}")
         else:
             lines[-1] += space + piece
-    return "\r\n".join(lines).encode()
+    return "\r\n".join(lines)
 
 
 def _cut(text: str, column: int) -> bytes:
