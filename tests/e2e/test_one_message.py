@@ -58,6 +58,7 @@ async def test_one_mail_from_http_to_the_inbox_and_back_as_events(stack: Stack) 
         mail = mail_of(stack, message_id)
         assert mail["Subject"] == "Grüße – your code"
         assert mail["X-Order"] == "1042"
+        assert "d=example.com;" in mail["DKIM-Signature"]  # R26: of the seeded domain
         text, html = mail.get_body(("plain",)), mail.get_body(("html",))
         assert text is not None
         assert html is not None
