@@ -52,6 +52,7 @@ class AttemptRecorded(JournalEntry):
     TYPE: ClassVar[str] = "journal.recorded"
     outcome: Literal["delivered", "temporary", "permanent", "unknown", "not_sent"]
     category: Category | None
+    rule_id: str | None = None  # of the classification table, where a reply decided
     detail: Attempt | None
 
 

@@ -79,6 +79,7 @@ class MessageOutcome(MessageEvent):
 
     attempt: Attempt
     category: Category
+    rule_id: str | None = None  # of the classification table, where a reply decided
     reason: WaitReason | None
     next_attempt_at: Timestamp | None
     feedback: FeedbackDetail | None = None  # what came back later, and made this of a message that had been delivered

@@ -49,6 +49,7 @@ class AttemptFinished(AttemptInput):
     TYPE: ClassVar[str] = "input.attempt_finished"
     outcome: Literal["delivered", "temporary", "permanent"]
     category: Category
+    rule_id: str | None = None  # of the classification table, where a reply decided
     detail: Attempt
     content: Content | None  # null unless temporary
 

@@ -35,13 +35,26 @@ Phase = Literal["connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt
 WaitReason = Literal["admission", "retry_ladder", "postponed", "scheduled", "held_unknown", "internal_error"]
 Category = Literal[
     "delivered",  # 2xx after the dot
-    "invalid_recipient",  # proof about the recipient: suppress
+    "invalid_recipient",  # proof about the recipient
+    "mailbox_disabled",  # proof, too: it is there, and takes no mail for good
+    "domain_not_found",  # proof, too: the domain has no mail
+    "mailbox_full",
+    "message_too_large",
+    "content_rejected",  # how the mail is built, or what is in it
+    "spam_blocked",  # taken for spam
+    "ip_blocked",  # a block list or bad reputation: our address, our network, our domain
+    "auth_failed",  # who we say we are: SPF, DKIM, DMARC, reverse DNS, TLS
+    "relay_denied",  # the server does not take mail for this domain from us
+    "throttled",  # too much at once
+    "greylisted",  # a first try that has to be repeated
     "rejected",  # 5xx that is no proof about the recipient
     "transient",  # 4xx
     "no_answer",  # could not connect, time-out or disconnect before the dot
     "protocol_error",  # a reply that is not SMTP
     "unknown",  # the reply after the dot was lost, or the sender died
 ]
+# Proof about the recipient: a permanent outcome of these puts the address on the suppression list.
+DEAD_RECIPIENT: frozenset[Category] = frozenset({"invalid_recipient", "mailbox_disabled", "domain_not_found"})
 
 LANE_OF: dict[Priority, Lane] = {"critical": "express", "high": "express", "normal": "standard", "bulk": "standard"}
 

@@ -76,7 +76,7 @@ async def test_a_deferred_mail_is_tried_six_times_and_bounces(faulty: Stack, ser
     assert message["outcome"] == {
         "code": 450,
         "enhanced_code": "4.2.1",
-        "category": "transient",
+        "category": "throttled",
         "reply": "450 4.2.1 Come back later",
     }
     assert server.reached["rcpt"] >= 6

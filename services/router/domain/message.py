@@ -156,13 +156,15 @@ def _finished(state: MessageState, finished: AttemptFinished, context: Context) 
         return NOTHING
     match finished.outcome:
         case "delivered":
-            event = MessageDelivered(**about(state, "delivered"), **outcome(finished.detail, finished.category))
+            event = MessageDelivered(
+                **about(state, "delivered"), **outcome(finished.detail, finished.category, rule_id=finished.rule_id)
+            )
             return Decision((event,))
         case "permanent":
             # The next attempt is under way already: what it brings is the truth.
             if late and state.in_flight:
                 return NOTHING
-            return bounced(state, finished.detail, finished.category)
+            return bounced(state, finished.detail, finished.category, finished.rule_id)
         case "temporary":
             return _late_temporary(state, finished, context) if late else _temporary(state, finished, context)
         case _:
@@ -174,8 +176,14 @@ def _temporary(state: MessageState, finished: AttemptFinished, context: Context)
         return NOTHING
     due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
     if due is None:
-        return bounced(state, finished.detail, finished.category)
-    told = outcome(finished.detail, finished.category, reason="retry_ladder", next_ms=next_time(state, due))
+        return bounced(state, finished.detail, finished.category, finished.rule_id)
+    told = outcome(
+        finished.detail,
+        finished.category,
+        rule_id=finished.rule_id,
+        reason="retry_ladder",
+        next_ms=next_time(state, due),
+    )
     return Decision(
         (MessageDeferred(**about(state, "deferred"), **told),), wait=next_attempt(state, due, finished.content)
     )
@@ -194,7 +202,13 @@ def _late_temporary(state: MessageState, finished: AttemptFinished, context: Con
         return NOTHING
     else:
         due = state.due_at_ms
-    told = outcome(finished.detail, finished.category, reason="retry_ladder", next_ms=next_time(state, due))
+    told = outcome(
+        finished.detail,
+        finished.category,
+        rule_id=finished.rule_id,
+        reason="retry_ladder",
+        next_ms=next_time(state, due),
+    )
     event = MessageDeferred(**about(state, "deferred"), **told)
     return Decision((event,), wait=wait, known_attempt=finished.attempt)
 

@@ -14,7 +14,7 @@ from schemas.events import (
     MessageSuppressed,
 )
 from schemas.inputs import Submit
-from schemas.mail import Attempt, Category, Content, WaitReason
+from schemas.mail import DEAD_RECIPIENT, Attempt, Category, Content, WaitReason
 from schemas.states import MessageState
 from services.router.domain.decision import Context, Decision, HandOut, Listed, Wait
 
@@ -32,12 +32,18 @@ def about(known: MessageState | Submit, status: str) -> dict[str, Any]:
 
 
 def outcome(
-    detail: Attempt, category: Category, *, reason: WaitReason | None = None, next_ms: int | None = None
+    detail: Attempt,
+    category: Category,
+    *,
+    rule_id: str | None = None,
+    reason: WaitReason | None = None,
+    next_ms: int | None = None,
 ) -> dict[str, Any]:
     """What an event says of an attempt that has ended."""
     return {
         "attempt": detail,
         "category": category,
+        "rule_id": rule_id,
         "reason": reason,
         "next_attempt_at": None if next_ms is None else to_timestamp(next_ms),
     }
@@ -89,9 +95,9 @@ def next_attempt(state: MessageState, due_ms: int, content: Content | None) -> W
 # how a message ends, or comes to a halt
 
 
-def bounced(state: MessageState, detail: Attempt, category: Category) -> Decision:
-    event = MessageBounced(**about(state, "bounced"), **outcome(detail, category))
-    return Decision((event,), suppress="bounce" if category == "invalid_recipient" else None)
+def bounced(state: MessageState, detail: Attempt, category: Category, rule_id: str | None = None) -> Decision:
+    event = MessageBounced(**about(state, "bounced"), **outcome(detail, category, rule_id=rule_id))
+    return Decision((event,), suppress="bounce" if category in DEAD_RECIPIENT else None)
 
 
 def suppressed(known: MessageState | Submit, listed: Listed) -> MessageSuppressed:

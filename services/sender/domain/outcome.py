@@ -1,23 +1,25 @@
-"""What an SMTP conversation means: phase and reply to outcome and category, by a table that can be read (R25; D38-D48).
+"""What an SMTP conversation means: phase and reply to outcome and category (R25; D38-D48).
 
 Pure. It must never call a mail bounced, or an address dead, for a fault of ours, of the network, or of a server that
 talks nonsense; after the final dot, silence and nonsense mean that the server may have the mail.
 """
 
-import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from schemas.mail import Category, Phase
+from services.sender.domain.classification import SET_UP, Rule, rule_for
 from services.sender.domain.replies import Reply
 
 Verdict = Literal["delivered", "temporary", "permanent", "unknown"]
-PERMANENT_PHASES: frozenset[Phase] = frozenset({"mail", "rcpt", "data", "body", "reply"})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt. `reply` is the server's words, or ours where `code` is one we made up (and say so)."""
+    """What became of one attempt. `reply` is the server's words, or ours where `code` is one we made up (and say so).
+
+    `rule_id` is the rule of the classification table that decided; None where no reply did.
+    """
 
     outcome: Verdict
     category: Category
@@ -25,75 +27,29 @@ class Outcome:
     reply: str | None = None
     code: int | None = None
     enhanced_code: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The first rule that matches decides. Patterns are searched from the start: code, enhanced code, text."""
-
-    name: str
-    phases: frozenset[Phase]
-    code: str
-    outcome: Verdict
-    category: Category
-    enhanced: str = ""  # matched against "" where the reply has none
-    text: str = ""
-
-
-_ANY: frozenset[Phase] = frozenset(
-    {"connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "reply"}
-)
-_SET_UP = _ANY - PERMANENT_PHASES
-_BEFORE_DOT: frozenset[Phase] = _ANY - {"reply"}
-_DOT: frozenset[Phase] = frozenset({"reply"})
-_RCPT: frozenset[Phase] = frozenset({"rcpt"})
-
-RULES: tuple[Rule, ...] = (
-    Rule("accepted", _DOT, "2", "delivered", "delivered"),
-    # A 3xx after the dot is no answer to it: the server may have the mail.
-    Rule("no_answer_to_the_dot", _DOT, "3", "unknown", "unknown"),
-    # A positive reply where it is none: the two sides no longer talk about the same command.
-    Rule("out_of_step", _BEFORE_DOT, "[23]", "temporary", "protocol_error"),
-    Rule("bad_sequence", _ANY, "503", "temporary", "protocol_error"),
-    Rule("transient", _ANY, "4", "temporary", "transient"),
-    # Greeting, EHLO, STARTTLS, AUTH: about us and the server, never about the recipient.
-    Rule("turned_away", _SET_UP, "5", "temporary", "transient"),
-    # Some say "too fast" with a permanent code (Gmail 550 5.2.1, Exchange 5.2.121): the mailbox is fine.
-    Rule(
-        "too_fast",
-        _RCPT,
-        "5",
-        "temporary",
-        "transient",
-        enhanced=r"5\.2\.1(21|22)?$",
-        text=r".*(\brate\b|too (fast|quick))",
-    ),
-    # Proof about the recipient. 5.1.7 and 5.1.8 are about the sender's address.
-    Rule("unknown_recipient", _RCPT, "5", "permanent", "invalid_recipient", enhanced=r"5\.1\.([12369]|10)$"),
-    Rule(
-        "bad_recipient", _RCPT, "55[013]", "permanent", "invalid_recipient", enhanced=r"(5\.1\.(?![78]$)\d+|5\.2\.1)$"
-    ),
-    Rule("no_such_recipient", _RCPT, "55[013]", "permanent", "invalid_recipient", enhanced="$"),
-    Rule("rejected", PERMANENT_PHASES, "5", "permanent", "rejected"),
-)
-_COMPILED = tuple(
-    (rule, re.compile(rule.code), re.compile(rule.enhanced), re.compile(rule.text, re.IGNORECASE | re.DOTALL))
-    for rule in RULES
-)
+    rule_id: str | None = None
 
 
 def classify(phase: Phase, reply: Reply) -> Outcome:
     """The outcome of an attempt that this reply ended in this phase."""
-    enhanced = reply.enhanced_code
-    for rule, code, enhanced_code, text in _COMPILED:
-        if (
-            phase in rule.phases
-            and code.match(str(reply.code))
-            and enhanced_code.match(enhanced or "")
-            and text.match(reply.text)
-        ):
-            return Outcome(rule.outcome, rule.category, phase, reply.text, reply.code, enhanced)
-    raise AssertionError(f"no rule for {reply.code} in phase {phase}")
+    rule = rule_for(phase, reply)
+    verdict = _verdict(rule, phase, reply.code)
+    return Outcome(verdict, rule.category, phase, reply.text, reply.code, reply.enhanced_code, rule.id)
+
+
+def _verdict(rule: Rule, phase: Phase, code: int) -> Verdict:
+    match rule.act:
+        case "deliver":
+            return "delivered"
+        case "unknown":
+            return "unknown"
+        case "retry":
+            return "temporary"
+        case "bounce":
+            # What is said before MAIL is about us and the server, never about this mail; and a 4xx is no last word.
+            return "permanent" if code >= 500 and phase not in SET_UP else "temporary"
+        case _:
+            assert_never(rule.act)
 
 
 def lost(phase: Phase, reason: str) -> Outcome:

@@ -56,6 +56,7 @@ def recorded(
         owner=owner,
         outcome=ended.outcome,
         category=ended.category,
+        rule_id=ended.rule_id,
         detail=detail,
     )
 
@@ -112,6 +113,7 @@ def ended(delivery: Delivery, record: AttemptRecorded) -> AttemptFinished | Atte
         dispatch=delivery.dispatch,
         outcome=record.outcome,
         category=record.category,
+        rule_id=record.rule_id,
         detail=record.detail,
         content=delivery.content if record.outcome == "temporary" else None,
     )

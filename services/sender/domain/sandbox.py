@@ -16,12 +16,16 @@ from services.sender.domain.outcome import Outcome
 # Of a mail's bytes. JSON makes them longer (each line's end by two), and a record of the topic has twice as many.
 MOST_BYTES = 900_000
 
-_TAKEN = Outcome("delivered", "delivered", "reply", "250 2.0.0 Ok: taken by the sandbox", 250, "2.0.0")
+_TAKEN = Outcome("delivered", "delivered", "reply", "250 2.0.0 Ok: taken by the sandbox", 250, "2.0.0", "accepted")
 _ANSWERS: Mapping[str, Outcome] = {
     "delivered": _TAKEN,
     "complaint": _TAKEN,
-    "bounce": Outcome("permanent", "invalid_recipient", "rcpt", "550 5.1.1 No such user (sandbox)", 550, "5.1.1"),
-    "defer": Outcome("temporary", "transient", "rcpt", "421 4.3.2 Try again later (sandbox)", 421, "4.3.2"),
+    "bounce": Outcome(
+        "permanent", "invalid_recipient", "rcpt", "550 5.1.1 No such user (sandbox)", 550, "5.1.1", "no_user"
+    ),
+    "defer": Outcome(
+        "temporary", "transient", "rcpt", "421 4.3.2 Try again later (sandbox)", 421, "4.3.2", "transient"
+    ),
     "unknown": Outcome("unknown", "unknown", "reply"),
 }
 

@@ -423,5 +423,5 @@ async def test_login_and_its_refusal(accepts: bool) -> None:
     if accepts:
         assert outcome.outcome == "delivered"
     else:
-        assert (outcome.outcome, outcome.category, outcome.phase) == ("temporary", "transient", "auth")
+        assert (outcome.outcome, outcome.category, outcome.phase) == ("temporary", "relay_denied", "auth")
         assert outcome.code == 535
