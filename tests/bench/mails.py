@@ -7,10 +7,12 @@ HTML = "<html><body>" + "\n".join(["<p>Your order is on its way, see you soon.</
 
 PER_BATCH = 1000
 SLOW_DESTINATION = "slow.example"
+UNSIGNED_DOMAIN = "unsigned.example"
 
 _NUMBER = b"987654321012"
-_BODY = orjson.dumps({"recipient": f"u{_NUMBER.decode()}@d.example", "subject": "Hello", "text": TEXT, "html": HTML})
-_BEFORE, _AFTER = _BODY.split(_NUMBER + b"@d")
+_MAIL = {"recipient": f"u{_NUMBER.decode()}@d.example", "subject": "Hello", "text": TEXT, "html": HTML}
+_BEFORE, _AFTER = orjson.dumps({**_MAIL, "from": f"Shop <shop@{UNSIGNED_DOMAIN}>"}).split(_NUMBER + b"@d")
+_SIGNED_BEFORE, _SIGNED_AFTER = orjson.dumps(_MAIL).split(_NUMBER + b"@d")
 
 
 def recipient(number: int) -> str:
@@ -18,8 +20,13 @@ def recipient(number: int) -> str:
 
 
 def body(number: int) -> bytes:
-    """The JSON of `POST /v1/messages`."""
+    """The JSON of `POST /v1/messages`: of a mail that goes out unsigned."""
     return b"%s%d@d%d%s" % (_BEFORE, number, number % 20, _AFTER)
+
+
+def signed(number: int) -> bytes:
+    """The same from the project's default sender, whose domain has a DKIM key (RSA-2048)."""
+    return b"%s%d@d%d%s" % (_SIGNED_BEFORE, number, number % 20, _SIGNED_AFTER)
 
 
 def batch(number: int) -> bytes:
