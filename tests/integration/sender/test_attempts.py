@@ -94,8 +94,9 @@ async def test_deliveries_become_mails_and_outcomes(
     (deferred,), (bounced,) = around.told.of(busy.message_id), around.told.of(gone.message_id)
     assert isinstance(deferred, AttemptFinished)
     assert isinstance(bounced, AttemptFinished)
-    assert (deferred.outcome, deferred.category, deferred.content) == ("temporary", "transient", busy.content)
+    assert (deferred.outcome, deferred.category, deferred.content) == ("temporary", "throttled", busy.content)
     assert (bounced.outcome, bounced.category, bounced.content) == ("permanent", "invalid_recipient", None)
+    assert (deferred.rule_id, bounced.rule_id) == ("x_recipient_rate", "x_no_user")
     assert around.told.of(late.message_id) == [], "a delivery that landed after its time is void"
 
 
