@@ -138,17 +138,21 @@ class MessageExpired(MessageEvent):
 
 
 class MessageComplained(MessageEvent):
-    """The recipient calls it spam. The status stays."""
+    """The recipient calls it spam. The status stays, and so does what the message waits for."""
 
     TYPE: ClassVar[str] = "message.complained"
     feedback: FeedbackDetail
+    reason: WaitReason | None = None
+    next_attempt_at: Timestamp | None = None
 
 
 class MessageUnsubscribed(MessageEvent):
-    """The recipient wants no more of it. The status stays."""
+    """The recipient wants no more of it. The status stays, and so does what the message waits for."""
 
     TYPE: ClassVar[str] = "message.unsubscribed"
     feedback: FeedbackDetail
+    reason: WaitReason | None = None
+    next_attempt_at: Timestamp | None = None
 
 
 MESSAGE_EVENTS = by_type(

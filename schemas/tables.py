@@ -50,6 +50,8 @@ class Project(Payload):
     requests_per_minute: int | None = None  # of each key; only where the plan is `enterprise`
     # Tags whose mail carries one-click unsubscribe headers; "*": all mail.
     unsubscribe_tags: list[str] = Field(default_factory=list)
+    # How long a mail waits after attempt 1, 2, …; one attempt more than waits is made. None: as the router is set up.
+    retry_schedule_ms: list[int] | None = None
 
 
 class DkimKey(Value):

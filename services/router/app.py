@@ -12,8 +12,9 @@ from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
 from schemas.mail import Lane
-from schemas.tables import Suppression
+from schemas.tables import Project, Suppression
 from schemas.topics import TOPICS, Topic, message_inputs, message_state
+from services.router.adapters.ladders import ProjectLadders
 from services.router.adapters.store import open_store
 from services.router.adapters.submissions import LoggedSubmissions
 from services.router.adapters.suppressions import SuppressionIndex
@@ -38,6 +39,7 @@ class Router:
         self._tables = Tables(settings.kafka, self._log, self._clock, client_id=client_id, crash=self.crash)
         suppressions = self._tables.table(TOPICS["suppressions"], Suppression)
         self._suppressions = SuppressionIndex(self._tables, suppressions)
+        self._ladders = ProjectLadders(self._tables.table(TOPICS["projects"], Project))
         self._lanes = {message_inputs(lane): lane for lane in LANES}
         self.owner = PartitionOwner(
             settings.kafka,
@@ -74,6 +76,7 @@ class Router:
             place,
             open_store(path, self._log.broker_now_ms()),
             self._suppressions,
+            self._ladders,
             LoggedSubmissions(self._tail, topic),
             clock=self._clock,
             now_ms=self._log.broker_now_ms,

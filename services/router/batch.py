@@ -26,7 +26,7 @@ from services.router.domain.message import decide
 from services.router.domain.records import UNKNOWN_PROJECT, answer_of, entry_of, listed_address, state_record
 from services.router.metrics import DECISIONS, OVERDUE, REPLAYS
 from services.router.outbox import Emission, Outbox
-from services.router.ports import Suppressions
+from services.router.ports import Ladders, Suppressions
 from services.router.queues import Queues
 
 _log = logger("router")
@@ -42,7 +42,7 @@ class Place:
     lane: Lane
     partition: int
     pool: str
-    ladder: Ladder
+    ladder: Ladder  # of projects that have none of their own
     watchdog_after: timedelta
 
     def is_home_of(self, message_id: str) -> bool:
@@ -81,6 +81,7 @@ class Batch:
         place: Place,
         queues: Queues,
         suppressions: Suppressions,
+        ladders: Ladders,
         stored: Mapping[str, bytes],
         *,
         now_ms: int,
@@ -91,6 +92,7 @@ class Batch:
         self._queues = queues
         self._overlay = queues.overlay()
         self._suppressions = suppressions
+        self._ladders = ladders
         self._stored = stored
         self._now_ms = now_ms
         self._tenure = tenure
@@ -184,7 +186,7 @@ class Batch:
             listed=self._listed(working, received, given),
             checked_at_ms=self._now_ms,
             room=self._has_room(working, given),
-            ladder=self._place.ladder,
+            ladder=self._ladders.of(working.project_id) or self._place.ladder,
             jitter=jitter_of(given.message_id, attempt) if many else 0,
             path=self._place.pool,
             watchdog_ms=round(self._place.watchdog_after.total_seconds() * 1000),

@@ -29,8 +29,8 @@ from services.router.domain.records import (
     state_record,
 )
 from services.router.domain.timers import next_timer
-from services.router.metrics import BATCH, IN_FLIGHT, OLDEST_WAITING, WAITING
-from services.router.ports import BrokerTime, Row, Store, Submissions, Suppressions
+from services.router.metrics import BATCH, IN_FLIGHT, OLDEST_WAITING, SCHEDULED, WAITING
+from services.router.ports import BrokerTime, Ladders, Row, Store, Submissions, Suppressions
 from services.router.queues import Queues
 
 _log = logger("router")
@@ -48,6 +48,7 @@ class RouterPartition:
         place: Place,
         store: Store,
         suppressions: Suppressions,
+        ladders: Ladders,
         submissions: Submissions,
         *,
         clock: Clock,
@@ -58,6 +59,7 @@ class RouterPartition:
         self._place = place
         self._store = store
         self._suppressions = suppressions
+        self._ladders = ladders
         self._submissions = submissions
         self._clock = clock
         self._now_ms = now_ms
@@ -123,7 +125,7 @@ class RouterPartition:
     def close(self) -> None:
         self._unwatch()
         self._store.close()
-        for gauge in (WAITING, IN_FLIGHT, OLDEST_WAITING):
+        for gauge in (WAITING, IN_FLIGHT, SCHEDULED, OLDEST_WAITING):
             gauge.remove(self._place.lane, str(self._place.partition))
 
     # inputs
@@ -138,6 +140,7 @@ class RouterPartition:
             self._place,
             queues,
             self._suppressions,
+            self._ladders,
             self._store.records({received.record.key for received in inputs}),
             now_ms=self._now_ms(),
             tenure=tenure,
@@ -209,6 +212,7 @@ class RouterPartition:
         oldest = queues.oldest_ms
         WAITING.labels(lane, partition).set(queues.waiting)
         IN_FLIGHT.labels(lane, partition).set(queues.in_flight)
+        SCHEDULED.labels(lane, partition).set(queues.scheduled)
         OLDEST_WAITING.labels(lane, partition).set(0 if oldest is None else max(0, now_ms - oldest) / 1000)
 
     def _forgotten(self, now_ms: int) -> list[Outgoing]:
@@ -225,7 +229,7 @@ class RouterPartition:
         """The queues; counted at the first call, when the restore is over."""
         if self._queues is None:
             self._store.commit()
-            self._queues = Queues(self._window, self._store.census(), self._now_ms())
+            self._queues = Queues(self._window, self._store.census(), self._store.scheduled(), self._now_ms())
             for project_id, address in self._store.unsent_recipients():
                 suppression_id = self._suppressions.id_of(project_id, address)
                 if suppression_id is not None:

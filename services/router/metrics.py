@@ -9,7 +9,12 @@ REPLAYS = Counter(
 OVERDUE = Counter(
     "router_overdue_attempts", "Attempts without an outcome that the watchdog handed out again.", ["lane"]
 )
-WAITING = Gauge("router_waiting_messages", "Messages that wait, for whatever reason.", ["lane", "partition"])
+WAITING = Gauge(
+    "router_waiting_messages", "Messages that wait for a turn, a retry or a destination.", ["lane", "partition"]
+)
+SCHEDULED = Gauge(
+    "router_scheduled_messages", "Messages that wait for the time that their client chose.", ["lane", "partition"]
+)
 IN_FLIGHT = Gauge("router_in_flight_messages", "Messages handed out, without an outcome yet.", ["lane", "partition"])
 OLDEST_WAITING = Gauge("router_oldest_waiting_seconds", "Age of the oldest message that waits.", ["lane", "partition"])
 BATCH = Histogram(

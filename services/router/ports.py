@@ -1,4 +1,4 @@
-"""What the router needs of the world: its local file, the suppression list, and submissions read again from the log."""
+"""What the router needs of the world: its local file, the tables it goes by, and submissions read again from the log."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Protocol
 from schemas.mail import Content
 from services.router.domain.admission import Standing
 from services.router.domain.decision import Listed
+from services.router.domain.ladder import Ladder
 from services.router.domain.timers import TimerKind
 
 # The broker's clock in ms (`chassis.log.Log.broker_now_ms`).
@@ -116,6 +117,10 @@ class Store(Protocol):
 
     def census(self) -> Iterable[Census]: ...
 
+    def scheduled(self) -> int:
+        """How many wait for the time that their client chose: they stand in no queue, and in no census."""
+        ...
+
     def horizon(self, destination: str) -> Horizon: ...
 
     def closed_before(self, ms: int, limit: int) -> Sequence[str]: ...
@@ -140,6 +145,14 @@ class Suppressions(Protocol):
 
     def watch(self, notify: OnListed) -> Callable[[], None]:
         """Tell `notify` of each addition from now on; the answer ends that."""
+        ...
+
+
+class Ladders(Protocol):
+    """The retry schedules that projects have of their own."""
+
+    def of(self, project_id: str) -> Ladder | None:
+        """None where the project has none, or nobody knows it: then the service's own holds."""
         ...
 
 

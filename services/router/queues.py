@@ -27,7 +27,7 @@ class _Called:
 class Queues:
     """`window` is the number of deliveries in flight per destination."""
 
-    def __init__(self, window: int, census: Iterable[Census], now_ms: int) -> None:
+    def __init__(self, window: int, census: Iterable[Census], scheduled: int, now_ms: int) -> None:
         self._window = window
         self._groups: dict[str, Group] = {}
         self._called: dict[str, _Called] = {}
@@ -38,6 +38,7 @@ class Queues:
         self._horizons: dict[str, Horizon] = {}
         self.waiting = 0
         self.in_flight = 0
+        self.scheduled = scheduled
         for count in census:
             self._take(count, now_ms)
 
@@ -53,6 +54,7 @@ class Queues:
             group.learn(before, after)
         self.waiting += _count(after, "waiting") - _count(before, "waiting")
         self.in_flight += _count(after, "in_flight") - _count(before, "in_flight")
+        self.scheduled += _count(after, "scheduled") - _count(before, "scheduled")
         self._touch(place.destination, group)
 
     def forget(self, message_id: str) -> None:

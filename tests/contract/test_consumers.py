@@ -20,6 +20,7 @@ from schemas.topics import TOPICS
 from services.ingest.adapters.directory import KeyIndex
 from services.ingest.adapters.idempotency import read as read_claim
 from services.ingest.adapters.templates import TableTemplates
+from services.router.adapters.ladders import ProjectLadders
 from services.router.adapters.suppressions import SuppressionIndex as RouterSuppressions
 from services.sender.adapters.suppressions import SuppressionIndex as SenderSuppressions
 from services.sender.domain.mime import compose
@@ -103,6 +104,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("api-keys", "ingest"): table_of("api-keys", ApiKey, lambda _, table: KeyIndex(table, {})),
     ("api-key-usage", "ingest"): table_of("api-key-usage", ApiKeyUsage, plain),
     ("projects", "ingest"): table_of("projects", Project, plain),
+    ("projects", "router"): table_of("projects", Project, lambda _, table: ProjectLadders(table).of("prj_1")),
     ("domains", "ingest"): table_of("domains", Domain, plain),
     ("domains", "sender"): table_of("domains", Domain, plain),
     ("webhook-endpoints", "ingest"): table_of("webhook-endpoints", WebhookEndpoint, plain),

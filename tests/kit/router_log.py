@@ -92,6 +92,16 @@ class Listing:
         del self.entries[PROJECT, address]
 
 
+@dataclass(slots=True)
+class Ladders:
+    """The projects' own retry schedules: what the test says."""
+
+    own: dict[str, Ladder] = field(default_factory=dict)  # by project id
+
+    def of(self, project_id: str) -> Ladder | None:
+        return self.own.get(project_id)
+
+
 class RouterOnLog:
     """One partition of one lane. `start` is a take-over; after `Killed` only `start` goes on."""
 
@@ -106,6 +116,7 @@ class RouterOnLog:
     ) -> None:
         self.log = MemoryLog()
         self.listing = Listing()
+        self.ladders = Ladders()
         self.path = folder / "partition.sqlite"
         self.lane: Lane = lane
         self.inputs = message_inputs(lane).name
@@ -133,6 +144,7 @@ class RouterOnLog:
             self._place,
             self._store,
             self.listing,
+            self.ladders,
             self,
             clock=self,
             now_ms=lambda: self.log.now_ms + self.skew_ms,

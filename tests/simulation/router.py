@@ -16,6 +16,7 @@ from chassis.table import Table
 from chassis.tenancy import FedTenancy, Tools
 from schemas.tables import Suppression
 from schemas.topics import TOPICS, Topic, message_inputs, message_state
+from services.router.adapters.ladders import ProjectLadders
 from services.router.adapters.store import open_store
 from services.router.adapters.submissions import LoggedSubmissions
 from services.router.adapters.suppressions import SuppressionIndex
@@ -176,6 +177,7 @@ class RouterProcess:
             Place("standard", partition, "main", LADDER, watchdog_after=timedelta(hours=1)),
             store,
             self._suppressions,
+            ProjectLadders({}),
             LoggedSubmissions(cast("Any", self._tail), topic),
             clock=self.process,
             now_ms=self._log.broker_now_ms,

@@ -17,6 +17,7 @@ from schemas.envelope import Envelope, Payload, to_ms, to_timestamp
 from schemas.events import (
     MessageAccepted,
     MessageCancelled,
+    MessageComplained,
     MessageEvent,
     MessageExpired,
     MessageHeld,
@@ -24,6 +25,7 @@ from schemas.events import (
     MessageQueued,
     MessageScheduled,
     MessageSuppressed,
+    MessageUnsubscribed,
 )
 from schemas.webhooks import WebhookAttempt
 
@@ -153,7 +155,8 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         raise ValueError("an event of a message needs its sequence")
     queued = data if isinstance(data, MessageQueued) else None
     attempt = data.attempt if isinstance(data, MessageOutcome) else None
-    waiting = data if isinstance(data, MessageOutcome | MessageAccepted | MessageScheduled) else None
+    waits = MessageOutcome | MessageAccepted | MessageScheduled | MessageComplained | MessageUnsubscribed
+    waiting = data if isinstance(data, waits) else None
     ended = MessageSuppressed | MessageHeld | MessageCancelled | MessageExpired
     caused = data if isinstance(data, ended) else waiting
     due = waiting.next_attempt_at if waiting else None

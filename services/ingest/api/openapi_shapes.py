@@ -138,6 +138,10 @@ _PROJECT = {
     "requests_per_minute": {"type": "integer", "minimum": 1, "maximum": projects.MAX_REQUESTS_PER_MINUTE},
     "from": ADDRESS,
     "unsubscribe_tags": {"anyOf": [{"const": projects.ALL_TAGS}, array(STRING, fields.MAX_TAGS)]},
+    "retry_schedule": or_null(
+        array(STRING, projects.MAX_RETRIES)
+        | {"minItems": 1, "description": "The waits between attempts (`30s`, `5m`, `2h`); null: the service's own."}
+    ),
 }
 _MESSAGE = {
     "message_id": STRING,

@@ -24,6 +24,11 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     "expired": ("conflict", "This message is not sent: its `deliver_before` has passed."),
     "not_scheduled": ("conflict", "This message is not scheduled."),
     "not_held": ("conflict", "This message is not held."),
+    "after_deliver_before": ("conflict", "The new time is not before this message's `deliver_before`."),
+    "content_not_kept": (
+        "conflict",
+        "The content of this message is not kept until the new time; choose an earlier one.",
+    ),
     "no_content": ("conflict", "This message can not go on: its content is no longer there."),
 }
 

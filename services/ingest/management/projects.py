@@ -51,6 +51,7 @@ class ManageProjects:
             plan=settings.plan,
             requests_per_minute=settings.requests_per_minute,
             unsubscribe_tags=list(settings.unsubscribe_tags),
+            retry_schedule_ms=None if settings.retry_schedule_ms is None else list(settings.retry_schedule_ms),
         )
         await self.projects.put(project.id, project)
         await self.clock.sleep(ANSWER_AFTER)

@@ -17,7 +17,7 @@ from services.router.ports import Census, Horizon, Row, Timer
 
 _log = logger("store")
 
-_VERSION = 3  # 2: the fence is kept; 3: timers by kind, and what is scheduled stands in no queue
+_VERSION = 4  # 2: the fence is kept; 3: timers by kind, what is scheduled stands in no queue; 4: it is counted
 # Half of `delete.retention.ms` (Kafka's default, 24 h): a file that lags by more may have missed tombstones.
 _OLDEST = timedelta(hours=12)
 _IDS_PER_QUERY = 500
@@ -31,7 +31,7 @@ CREATE TABLE message (
   tier INTEGER NOT NULL, in_flight INTEGER NOT NULL, queued INTEGER NOT NULL, waiting INTEGER NOT NULL,
   postponed_until_ms INTEGER, attempt INTEGER NOT NULL, dispatch INTEGER NOT NULL, rank_ms INTEGER NOT NULL,
   submit_offset INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, timer TEXT, due_at_ms INTEGER, closed_at_ms INTEGER,
-  record BLOB NOT NULL
+  scheduled INTEGER NOT NULL, record BLOB NOT NULL
 );
 CREATE INDEX oldest ON message (destination, created_at_ms) WHERE waiting = 1;
 CREATE INDEX standing ON message (destination, tier, in_flight, queued, waiting, postponed_until_ms)
@@ -40,11 +40,12 @@ CREATE INDEX queue ON message (destination, tier, rank_ms, submit_offset) WHERE 
 CREATE INDEX next_due ON message (destination, due_at_ms) WHERE waiting = 1 AND due_at_ms IS NOT NULL;
 CREATE INDEX due ON message (due_at_ms) WHERE due_at_ms IS NOT NULL;
 CREATE INDEX unsent ON message (project_id, address) WHERE closed_at_ms IS NULL AND in_flight = 0;
+CREATE INDEX scheduled ON message (scheduled) WHERE scheduled = 1;
 CREATE INDEX closed ON message (closed_at_ms) WHERE closed_at_ms IS NOT NULL;
 CREATE TABLE place (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
-_PUT = "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CENSUS = (
     "SELECT destination, tier, sum(in_flight), sum(queued), sum(waiting), max(postponed_until_ms) FROM message"
     " WHERE (waiting = 1 OR in_flight = 1) GROUP BY destination, tier"
@@ -111,6 +112,7 @@ class SqliteStore:
             row.timer,
             row.due_at_ms,
             row.closed_at_ms,
+            stand.scheduled,
             row.record,
         )
 
@@ -148,10 +150,18 @@ class SqliteStore:
         return found
 
     def standing(self, message_id: str) -> Standing | None:
-        columns = "destination, tier, in_flight, queued, waiting, postponed_until_ms"
+        columns = "destination, tier, in_flight, queued, waiting, postponed_until_ms, scheduled"
         for row in self._rows(f"SELECT {columns} FROM message WHERE message_id = ?", message_id):  # noqa: S608 — a constant
-            destination, tier, in_flight, queued, waiting, postponed = row
-            return Standing(destination, tier, bool(in_flight), bool(queued), bool(waiting), postponed)
+            destination, tier, in_flight, queued, waiting, postponed, scheduled = row
+            return Standing(
+                destination,
+                tier,
+                in_flight=bool(in_flight),
+                queued=bool(queued),
+                waiting=bool(waiting),
+                postponed_until_ms=postponed,
+                scheduled=bool(scheduled),
+            )
         return None
 
     def due(self, now_ms: int, limit: int) -> Sequence[Timer]:
@@ -188,6 +198,9 @@ class SqliteStore:
 
     def census(self) -> Iterable[Census]:
         return (Census(*row) for row in self._rows(_CENSUS))
+
+    def scheduled(self) -> int:
+        return self._one("SELECT count(*) FROM message WHERE scheduled = 1") or 0
 
     def horizon(self, destination: str) -> Horizon:
         oldest = "SELECT min(created_at_ms) FROM message WHERE destination = ? AND waiting = 1"

@@ -27,6 +27,7 @@ class Standing:
     waiting: bool = False  # for anything: admission, its time, a postponed destination
     postponed_until_ms: int | None = None
     delivered: bool = False
+    scheduled: bool = False  # for the time that its client chose
 
 
 def standing(  # one place says what a state means for the queues, whoever holds that state
@@ -49,6 +50,7 @@ def standing(  # one place says what a state means for the queues, whoever holds
         waiting=waiting,
         postponed_until_ms=due_at_ms if waiting and reason == "postponed" else None,
         delivered=status == "delivered",
+        scheduled=status == "scheduled",
     )
 
 

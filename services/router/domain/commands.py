@@ -6,10 +6,11 @@ Pure. The verdict is true of the moment in the log at which it was given, and is
 from dataclasses import replace
 from typing import Literal, assert_never
 
+from chassis.blob_keys import kept_until_ms
 from schemas.envelope import to_timestamp
 from schemas.events import MessageCancelled, MessageRescheduled
 from schemas.inputs import Cancel, Release, Reschedule
-from schemas.mail import TERMINAL
+from schemas.mail import TERMINAL, Content
 from schemas.replies import Verdict
 from schemas.states import MessageState
 from services.router.domain.decision import NOTHING, Context, Decision, Reply, Wait
@@ -60,6 +61,10 @@ def _reschedule(state: MessageState, reschedule: Reschedule) -> Decision:
     if state.status != "scheduled":
         return _refused(state, reschedule, "not_scheduled")
     time_ms = reschedule.scheduled_ms
+    if too_late(state, time_ms):
+        return _refused(state, reschedule, "after_deliver_before")
+    if not _is_kept(state.content, time_ms):
+        return _refused(state, reschedule, "content_not_kept")
     event = MessageRescheduled(
         **about(state, "scheduled"),
         scheduled_time=to_timestamp(time_ms),
@@ -79,9 +84,20 @@ def _release(state: MessageState, release: Release, context: Context) -> Decisio
         return _refused(state, release, "suppressed", Decision((suppressed(state, context.listed),)))
     if too_late(state, context.now_ms) and not may_run(state):
         return _refused(state, release, "expired", Decision((expired(state),)))
-    if state.content is None and context.submitted is None:
+    content = state.content or context.submitted
+    if content is None or not _is_kept(content, context.now_ms):
         return _refused(state, release, "no_content")
     return _done(state, release, start(state, context, accepted(state, context)))
+
+
+def _is_kept(content: Content | None, time_ms: int) -> bool:
+    """Whether what lies in object storage is still there at that time; what stands in the records always is."""
+    if content is None or content.blob is None:
+        return True
+    try:
+        return time_ms < kept_until_ms(content.blob.key)
+    except ValueError:  # nothing that the sweeper would take
+        return True
 
 
 def _done(

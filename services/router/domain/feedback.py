@@ -3,7 +3,7 @@
 Pure. Only a bounce changes the status; an unsubscription's suppression is written by whoever took it.
 """
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from schemas.envelope import to_timestamp
 from schemas.events import FeedbackDetail, MessageBounced, MessageComplained, MessageUnsubscribed
@@ -11,7 +11,7 @@ from schemas.inputs import Feedback
 from schemas.mail import TERMINAL, Attempt
 from schemas.states import MessageState
 from services.router.domain.decision import NOTHING, Context, Decision
-from services.router.domain.telling import about, outcome
+from services.router.domain.telling import about, next_time, outcome
 
 # Reports of one message that are told: a link that is followed a thousand times must not fill its record.
 _MOST_REPORTS = 16
@@ -27,13 +27,20 @@ def hear(state: MessageState, report: Feedback, context: Context) -> Decision:
         case "bounce":
             return _bounce(state, report, detail, context)
         case "complaint":
-            complained = MessageComplained(**about(state, state.status), feedback=detail)
+            complained = MessageComplained(**about(state, state.status), **_stands(state), feedback=detail)
             return Decision((complained,), suppress="complaint", feedback_id=report.feedback_id)
         case "unsubscribe":
-            unsubscribed = MessageUnsubscribed(**about(state, state.status), feedback=detail)
+            unsubscribed = MessageUnsubscribed(**about(state, state.status), **_stands(state), feedback=detail)
             return Decision((unsubscribed,), feedback_id=report.feedback_id)
         case _:
             assert_never(report.kind)
+
+
+def _stands(state: MessageState) -> dict[str, Any]:
+    """What the message waits for: the report changes nothing of it, and whoever reads the last event sees it."""
+    waits = not state.in_flight and state.due_at_ms is not None
+    next_ms = next_time(state, state.due_at_ms) if waits and state.due_at_ms is not None else None
+    return {"reason": state.reason, "next_attempt_at": None if next_ms is None else to_timestamp(next_ms)}
 
 
 def _bounce(state: MessageState, report: Feedback, detail: FeedbackDetail, context: Context) -> Decision:

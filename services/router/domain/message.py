@@ -196,7 +196,8 @@ def _late_temporary(state: MessageState, finished: AttemptFinished, context: Con
     wait = None
     if state.reason == "held_unknown":
         due = context.ladder.due_after(finished.attempt, context.now_ms, context.jitter)
-        assert due is not None, "it is held before its last attempt only"
+        if due is None:  # the ladder has become shorter since
+            return bounced(state, finished.detail, finished.category, finished.rule_id)
         wait = Wait(state.attempt, state.dispatch, "retry_ladder", due_at_ms=due, rank_ms=due, content=None)
     elif state.status != "unknown" or state.due_at_ms is None:
         return NOTHING

@@ -18,10 +18,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from chassis.clock import SystemClock
 from chassis.ids import MessageIds, parse_message_id
 from chassis.log import Incoming, Log, Outgoing, incoming, outgoing
+from chassis.table import ANSWER_AFTER
 from schemas.envelope import Payload, seal
 from schemas.inputs import MessageInput
 from schemas.mail import Lane
-from schemas.tables import Suppression, suppression_key
+from schemas.tables import Project, Suppression, suppression_key
 from schemas.topics import TOPICS, Topic, deliveries, dlq_name, message_inputs
 from tests.kit.broker import free_ports
 from tests.kit.router_inputs import PROJECT
@@ -147,6 +148,18 @@ class World:
         topic = TOPICS["suppressions"]
         record = self._record(topic, entry, suppression_key(PROJECT, address, "api"), 0)
         await self.log.append([record], within=10)
+
+    async def retry_after(self, *waits_ms: int) -> None:
+        """The project's own retry schedule; without any, none. A submission that is accepted after this proves it is read."""
+        project = Project(
+            id=PROJECT,
+            name="Shop",
+            default_from=None,
+            created_at="2026-09-21T14:13:20.123Z",
+            retry_schedule_ms=list(waits_ms) or None,
+        )
+        await self.log.append([self._record(TOPICS["projects"], project, PROJECT, 0)], within=10)
+        await _CLOCK.sleep(ANSWER_AFTER)
 
     async def all_of(self, topic: Topic | str) -> list[Incoming]:
         """Everything in a topic, partition by partition."""

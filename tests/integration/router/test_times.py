@@ -76,6 +76,33 @@ async def test_scheduled_mail_waits_through_restarts_and_is_cancelled_moved_or_s
         await router.stop()
 
 
+async def test_a_project_has_its_own_ladder(world: World, state_dir: Path) -> None:  # R14, R22
+    """Read at the start, changed while a mail waits, and taken away again."""
+    few, waits, marker, default = (new_message_id(partition=2) for _ in range(4))
+    await world.retry_after(1_000)
+    async with router_on(world.bootstrap_servers, state_dir, ROUTER_RETRY_SCHEDULE="1s,1h") as router:
+        await world.give(make.submit(few), make.submit(waits))
+        await world.handed_out(waits, 1, within=40)
+        await world.give(make.temporary(few), make.temporary(waits))
+        await world.handed_out(few, 2)
+        await world.handed_out(waits, 2)
+        await world.give(make.temporary(few, 2))
+        await world.become(few, "queued", "accepted", "deferred", "bounced")
+        await world.retry_after(1_000, 1_000)
+        await world.give(make.submit(marker))
+        await world.handed_out(marker, 1)
+        await world.give(make.temporary(waits, 2))
+        await world.handed_out(waits, 3)
+        await world.retry_after()
+        await world.give(make.submit(default))
+        await world.handed_out(default, 1)
+        await world.give(make.temporary(default))
+        await world.handed_out(default, 2)
+        await world.give(make.temporary(default, 2))
+        await world.become(default, "queued", "accepted", "deferred", "deferred")
+        await router.stop()
+
+
 async def test_three_hundred_races_of_cancel_against_due(world: World, state_dir: Path) -> None:  # D23
     """Exactly one wins, and the verdict says which."""
     ids = [new_message_id(partition=number % 12) for number in range(300)]

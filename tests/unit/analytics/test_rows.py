@@ -85,6 +85,16 @@ def test_why_a_message_waits_for_its_time_or_was_given_up(record_type: str, stat
     assert row.next_attempt_at == (to_ms(said["next_attempt_at"]) if "next_attempt_at" in said else 0)
 
 
+@pytest.mark.parametrize("record_type", ["message.complained", "message.unsubscribed"])
+def test_a_report_keeps_why_and_until_when_a_message_waits(record_type: str) -> None:
+    """R30: the latest row is what is shown of a message."""
+    example = next(each for _, each in EXAMPLES if each.record_type == record_type)
+    event = decode(example.value, TOPICS["message-events"].types)
+    waits = event.data.model_copy(update={"reason": "retry_ladder", "next_attempt_at": event.time})
+    row = event_row(event.model_copy(update={"data": waits}), example.value, Position("t", 0, 1))
+    assert (row.reason, row.next_attempt_at) == ("retry_ladder", row.event_time)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -51,6 +51,8 @@ def verdict_of(**changes: Any) -> Verdict:
         ("refused", "bounced", "bounced", (404, "not_found"), "came back"),
         ("refused", "suppressed", "suppressed", (409, "conflict"), "suppression list"),
         ("refused", "expired", "expired", (409, "conflict"), "deliver_before"),
+        ("refused", "after_deliver_before", "scheduled", (409, "conflict"), "deliver_before"),
+        ("refused", "content_not_kept", "scheduled", (409, "conflict"), "earlier"),
         ("refused", "no_content", "held", (409, "conflict"), "content"),
         ("refused", "of_another_kind", "held", (409, "conflict"), "of_another_kind"),
         ("refused", None, None, (409, "conflict"), "unknown"),

@@ -6,7 +6,13 @@ import pytest
 
 from schemas.tables import Project
 from services.ingest.domain.faults import Refused
-from services.ingest.domain.projects import ProjectSettings, project_shown, read_project, requests_per_minute_of
+from services.ingest.domain.projects import (
+    ProjectSettings,
+    project_shown,
+    read_project,
+    requests_per_minute_of,
+    settings_of,
+)
 
 PROJECT = Project(id="prj_1", name="Shop", default_from=None, created_at="2026-01-01T00:00:00.000Z")
 ENTERPRISE = ProjectSettings("Shop", "Shop <a@shop.example>", "enterprise", 20_000, ("news",))
@@ -77,9 +83,42 @@ def test_a_plan_and_its_number() -> None:
     }
 
 
-def test_what_is_not_built_is_never_ignored() -> None:
-    body = {"name": "x", "retry_schedule": ["30s"]}
-    assert faults_of(body) == ("unsupported_field", {("retry_schedule", "unsupported_field")})
+@pytest.mark.parametrize(
+    ("asked", "kept", "shown"),
+    [
+        (["30s", "5m", "2h"], (30_000, 300_000, 7_200_000), ["30s", "5m", "2h"]),
+        (["90s", "60m", "1d", "1.5s"], (90_000, 3_600_000, 86_400_000, 1_500), ["90s", "1h", "24h", "1.5s"]),
+        (["1s"] * 20, (1_000,) * 20, ["1s"] * 20),
+        (["48h", "48h", "24h"], (172_800_000, 172_800_000, 86_400_000), ["48h", "48h", "24h"]),
+        (None, None, None),
+    ],
+)
+def test_a_retry_schedule_is_kept_and_shown(asked: Any, kept: Any, shown: Any) -> None:  # R22
+    settings = read_project({"name": "x", "retry_schedule": asked})
+    assert settings.retry_schedule_ms == kept
+    waits = None if kept is None else list(kept)
+    stored = PROJECT.model_copy(update={"retry_schedule_ms": waits})
+    assert project_shown(stored)["retry_schedule"] == shown
+    assert read_project({}, settings_of(stored)).retry_schedule_ms == kept  # what a change does not name stays
+    assert read_project({"retry_schedule": None}, settings_of(stored)).retry_schedule_ms is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "code"),
+    [
+        ([], "retry_schedule", "required"),
+        (["1s"] * 21, "retry_schedule", "too_many"),
+        ("30s", "retry_schedule", "invalid_type"),
+        (["30s", "0.9s"], "retry_schedule[1]", "invalid_value"),
+        (["48h", "49h"], "retry_schedule[1]", "invalid_value"),
+        (["30"], "retry_schedule[0]", "invalid_value"),
+        ([30], "retry_schedule[0]", "invalid_value"),
+        (["9" * 400 + "d"], "retry_schedule[0]", "invalid_value"),
+        (["48h", "48h", "24h", "1s"], "retry_schedule", "invalid_value"),  # more than 5 days
+    ],
+)
+def test_a_retry_schedule_that_is_none(asked: Any, field: str, code: str) -> None:  # R22
+    assert faults_of({"name": "x", "retry_schedule": asked}) == ("validation_error", {(field, code)})
 
 
 def test_what_a_plan_grants() -> None:

@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 
+from chassis.blob_keys import kept_until_ms
 from chassis.ids import event_id
+from schemas.envelope import to_timestamp
+from schemas.events import MessageComplained, MessageUnsubscribed
+from schemas.mail import Blob
 from schemas.states import MessageState
 from services.router.domain.decision import NOTHING, Given, HandOut, Listed
 from services.router.domain.evolution import evolve
+from services.router.domain.ladder import Ladder
 from services.router.domain.message import decide
 from tests.kit import router_inputs as make
 from tests.unit.router.test_state_table import (
@@ -110,6 +115,64 @@ def test_what_an_internal_error_held_goes_on_where_it_was() -> None:
     crowded = replace(read_again, room=False)
     waiting = evolve(PARKED, make.release(ID), decide(PARKED, make.release(ID), crowded), crowded)
     assert (waiting.status, waiting.reason, waiting.content) == ("accepted", "admission", make.content())
+
+
+KEPT_UNTIL = kept_until_ms("2026-12-01/sub_1/x")
+LARGE = make.content().model_copy(update={"blob": Blob(key="2026-12-01/sub_1/x", sha256="x", size=1)})
+
+
+def test_a_new_time_at_or_after_the_end_is_refused_and_the_old_one_stands() -> None:  # R2, R6
+    ends = SCHEDULED.model_copy(update={"deliver_before_ms": NOW + 10**7})
+    for time_ms, expected in (
+        (NOW + 10**7 - 1, "rescheduled done"),
+        (NOW + 10**7, "refused after_deliver_before"),
+        (NOW + 10**8, "refused after_deliver_before"),
+    ):
+        decision = decide(ends, make.reschedule(ID, time_ms), CONTEXT)
+        assert made(decision) == expected
+        assert decision.reply is not None
+        assert decision.reply.verdict.scheduled_ms == (time_ms if "done" in expected else ends.scheduled_ms)
+
+
+def test_a_new_time_at_which_the_content_is_gone_is_refused() -> None:  # R5, R6
+    large = SCHEDULED.model_copy(update={"content": LARGE})
+    assert made(decide(large, make.reschedule(ID, KEPT_UNTIL - 1), CONTEXT)) == "rescheduled done"
+    assert made(decide(large, make.reschedule(ID, KEPT_UNTIL), CONTEXT)) == "refused content_not_kept"
+    assert made(decide(SCHEDULED, make.reschedule(ID, KEPT_UNTIL), CONTEXT)) == "rescheduled done"
+
+
+def test_what_was_held_until_its_content_was_gone_is_not_released() -> None:  # R5
+    for state, submitted in ((HELD.model_copy(update={"content": LARGE}), None), (PARKED, LARGE)):
+        before = replace(CONTEXT, now_ms=KEPT_UNTIL - 1, submitted=submitted)
+        assert decide(state, make.release(ID), before).hand_out is not None
+        after = replace(CONTEXT, now_ms=KEPT_UNTIL, submitted=submitted)
+        assert made(decide(state, make.release(ID), after)) == "refused no_content"
+    foreign = LARGE.model_copy(update={"blob": Blob(key="x", sha256="x", size=1)})  # nobody sweeps it
+    assert decide(HELD.model_copy(update={"content": foreign}), make.release(ID), CONTEXT).hand_out is not None
+
+
+def test_a_late_truth_after_the_ladder_became_shorter_is_the_last() -> None:  # R22
+    assert made(decide(HELD_UNKNOWN, make.temporary(ID), replace(CONTEXT, ladder=Ladder(())))) == "bounced"
+
+
+@pytest.mark.parametrize("kind", ["complaint", "unsubscribe"])
+@pytest.mark.parametrize(
+    ("state", "reason", "next_ms"),
+    [
+        (DEFERRED, "retry_ladder", DEFERRED.due_at_ms),
+        (DEFERRED.model_copy(update={"deliver_before_ms": NOW + 1}), "retry_ladder", NOW + 1),
+        (SCHEDULED, "scheduled", SCHEDULED.due_at_ms),
+        (HELD_UNKNOWN, "held_unknown", None),
+        (IN_FLIGHT, None, None),
+        (CLOSED["delivered"], None, None),
+    ],
+)
+def test_a_report_says_what_the_message_waits_for(
+    kind: str, state: MessageState, reason: str | None, next_ms: int | None
+) -> None:  # R24, R30
+    (event,) = decide(state, make.feedback(ID, kind), CONTEXT).events
+    assert isinstance(event, MessageComplained | MessageUnsubscribed)
+    assert (event.reason, event.next_attempt_at) == (reason, None if next_ms is None else to_timestamp(next_ms))
 
 
 def test_a_release_starts_nothing_that_must_not_start() -> None:  # R2, R11

@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.tables import Project
+from services.router.adapters.ladders import ProjectLadders
 from services.router.domain.ladder import Ladder, jitter_of
 from services.router.settings import RouterSettings
 from tests.kit import router_inputs as make
@@ -38,3 +41,23 @@ def test_ten_thousand_that_fell_due_together_are_spread_evenly() -> None:  # D32
     assert min(buckets) > 700
     one = make.message_id()
     assert jitter_of(one, 1) == jitter_of(one, 1) != jitter_of(one, 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "attempts"), [(None, None), ([], None), ([1_000], 2), ([30_000, 300_000], 3), ([1_000] * 20, 21)]
+)
+def test_a_project_has_its_own_ladder_or_none(own: list[int] | None, attempts: int | None) -> None:  # R22
+    project = Project(
+        id="prj_1", name="x", default_from=None, created_at="2026-01-01T00:00:00.000Z", retry_schedule_ms=own
+    )
+    ladder = ProjectLadders({"prj_1": project}).of("prj_1")
+    if attempts is None:
+        assert ladder is None
+    else:
+        assert ladder is not None
+        due = [ladder.due_after(attempt, 0, 0) for attempt in range(1, attempts + 1)]
+        assert due == [*(own or []), None]
+
+
+def test_a_project_nobody_knows_has_none() -> None:
+    assert ProjectLadders({}).of("prj_1") is None

@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from chassis.failures import Poison, Retry
 from chassis.log import Outgoing
 from schemas.states import FENCE_KEY, POSITION_KEY
 from schemas.topics import TOPICS
+from services.router.domain.ladder import Ladder
 from tests.kit import router_inputs as make
 from tests.kit.router_log import Killed, RouterOnLog
 
@@ -85,6 +87,47 @@ async def test_the_whole_ladder_with_a_restart_between_all(router: RouterOnLog) 
     await router.settle_at(started[-1] + 10 * DAY)
     assert len(router.sent()) == 6
     assert router.statuses(one) == ["queued", "accepted", *["deferred"] * 5, "bounced"]
+
+
+async def test_a_projects_own_ladder_counts_and_a_change_holds_for_what_waits(router: RouterOnLog) -> None:  # R14, R22
+    longer, shorter = make.message_id(), make.message_id()
+    router.ladders.own[make.PROJECT] = Ladder((1_000, 2_000))
+    router.give(make.submit(longer), make.submit(shorter, recipient="bob@example.org"))
+    await router.settle()
+    router.give(make.temporary(longer), make.temporary(shorter))
+    await router.settle()
+    await router.settle_at(NOW + 1_000)
+    assert [one[:2] for one in router.sent()[2:]] == [(longer, 2), (shorter, 2)]
+    router.ladders.own[make.PROJECT] = Ladder((1_000,))
+    router.give(make.temporary(shorter, 2))
+    await router.settle()
+    router.ladders.own.clear()  # null: the service's own again
+    router.give(make.temporary(longer, 2))
+    await router.settle()
+    assert router.statuses(shorter) == ["queued", "accepted", "deferred", "bounced"]
+    assert router.statuses(longer) == ["queued", "accepted", "deferred", "deferred"]
+    assert router.state(longer)["due_at_ms"] == NOW + 1_000 + 300_000
+
+
+async def test_what_is_scheduled_is_counted_apart_and_after_a_restart(router: RouterOnLog) -> None:
+    one, two = make.message_id(), make.message_id()
+    router.give(*(make.submit(of, scheduled_ms=NOW + DAY) for of in (one, two)))
+    await router.settle()
+    assert _gauge("router_scheduled_messages") == 2
+    router.kill()
+    router.start()
+    await router.settle_at(NOW + 2_000)
+    assert (_gauge("router_scheduled_messages"), _gauge("router_waiting_messages")) == (2, 0)
+    router.give(make.cancel(one))
+    await router.settle_at(NOW + 4_000)
+    assert _gauge("router_scheduled_messages") == 1
+    await router.settle_at(NOW + DAY)
+    await router.settle_at(NOW + DAY + 2_000)
+    assert (_gauge("router_scheduled_messages"), _gauge("router_in_flight_messages")) == (0, 1)
+
+
+def _gauge(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name, {"lane": "standard", "partition": "0"})
 
 
 @pytest.mark.parametrize("step", ["decided", "state", "half", "outputs"])
