@@ -1,5 +1,6 @@
 """A topic that the contract names is not there (R1; D11): nothing is acknowledged, and the service says why."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,24 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import TOPICS
 from tests.integration.ingest.stage import holds, known, new_tenant, replica, writer
-from tests.kit.broker import Broker
+from tests.kit.broker import Broker, provision_topics, started_broker
 
 pytestmark = pytest.mark.timeout(120)
 
 
-async def test_d11_without_its_topic_a_mail_is_503_and_the_replica_is_not_ready(
-    own_broker: Broker, tmp_path: Path
-) -> None:
+@pytest.fixture
+def lost() -> Iterator[Broker]:
+    """A broker that nobody else uses: it will lack a topic."""
+    with started_broker() as broker:
+        provision_topics(broker.bootstrap_servers)
+        yield broker
+
+
+async def test_d11_without_its_topic_a_mail_is_503_and_the_replica_is_not_ready(lost: Broker, tmp_path: Path) -> None:
     """D11."""
-    async with writer(own_broker) as log:
+    async with writer(lost) as log:
         tenant = await new_tenant(log)
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_broker.bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=lost.bootstrap_servers)
     await admin.start()
     name = TOPICS["message-inputs.standard"].name
     await admin.delete_topics([name])
@@ -28,7 +35,7 @@ async def test_d11_without_its_topic_a_mail_is_503_and_the_replica_is_not_ready(
 
     await holds(gone)
     await admin.close()
-    async with replica(own_broker, tmp_path) as ingest:
+    async with replica(lost, tmp_path) as ingest:
         await holds(ingest.alive)
         await known(ingest, tenant)
         reply = await ingest.send(tenant, tenant.mail())

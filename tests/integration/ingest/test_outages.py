@@ -129,7 +129,11 @@ async def test_a_start_without_kafka(own_broker: Broker, tenant: Tenant, tmp_pat
         await holds(client.alive)
         ready = await client.call("GET", "/health/ready")
         assert (ready.status, ready.json["status"]) == (503, "not_ready")
-        assert [missing.split(":")[0] for missing in ready.json["missing"]] == ["tables", "idempotency"]
+        assert [missing.split(":")[0] for missing in ready.json["missing"]] == [
+            "tables",
+            "idempotency",
+            "replies",
+        ]
         assert_unavailable(await client.send(tenant, tenant.mail(), "early"))
         assert_unavailable(await client.send(tenant, tenant.mail()))
         await asyncio.to_thread(own_broker.restart)

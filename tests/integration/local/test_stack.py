@@ -61,9 +61,9 @@ class Made:
             shutil.copytree(_ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
         for service in SERVICES:
             self.replace(service, _STAND_IN.format(prefix=service.upper(), name=service))
-        keys = Path("services/ingest/domain/keys.py")
-        (root / keys).parent.mkdir()
-        shutil.copy(_ROOT / keys, root / keys)
+        ingest = Path("services/ingest")  # what the seed makes keys and records with, but not what would run
+        kept = shutil.ignore_patterns("__pycache__", "__main__.py")
+        shutil.copytree(_ROOT / ingest, root / ingest, ignore=kept, dirs_exist_ok=True)
 
     def replace(self, service: str, code: str) -> None:
         folder = self.root / "services" / service
