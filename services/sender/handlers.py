@@ -148,8 +148,9 @@ class Attempts:
         """Whether it is settled; False: look at the journal again."""
         delivery = job.delivery
         if (found := await self._known_suppression(job)) is not None:
-            await self._refuse(job, found)
-            return True
+            if given_back := await self._give_back(job):
+                await self._refuse(job, found)
+            return given_back
         began = self._clock.monotonic()
         path, within = reports.path_of(delivery), self._timing.start_within
         try:
@@ -167,13 +168,26 @@ class Attempts:
             transaction = await self._transact(job, error.outcome)
         except NoRoom:
             _log.warning("delivery_postponed", message_id=delivery.message_id, destination=delivery.destination)
-            metrics.POSTPONED.labels("no_room").inc()
-            await self._postpone(job, _BUSY_FOR_MS)
-            return True
+            if given_back := await self._give_back(job):
+                metrics.POSTPONED.labels("no_room").inc()
+                await self._postpone(job, _BUSY_FOR_MS)
+            return given_back
         if transaction is None:
             return False
         await self._settle(job, *transaction)
         return True
+
+    async def _give_back(self, job: Job) -> bool:
+        """Nobody sends this dispatch any more. False where another began before that was in the log: look again.
+
+        It may be at hand twice, and what the router hears of the one (it waits, it is suppressed) must be true of the
+        other: a cancel that is granted meanwhile would be followed by the mail. So the journal has it first. Who claims
+        behind it in the log finds it (`given_back`), whose claim stands before it is found here.
+        """
+        record = reports.not_sent(job.delivery, job.owner)
+        await self._until_logged(lambda: self._journal.record(record, job.project_id, read_back=True))
+        step = await self._next_step(job)
+        return isinstance(step, Repeat) and step.recorded.outcome == "not_sent"
 
     async def _known_suppression(self, job: Job) -> Suppression | None:
         """Of a table that is fresh now, however long that takes."""

@@ -108,7 +108,9 @@ class Journal(Protocol):
         ...
 
     def given_back(self, delivery: Delivery) -> bool:
-        """Whether this dispatch, or a higher one, is recorded as not sent, as far as it is read."""
+        """Whether this dispatch, or a higher one, is recorded as not sent, as far as it is read; or may be, for all that
+        is still known of the attempt: then it goes back once more.
+        """
         ...
 
 

@@ -155,8 +155,11 @@ class AttemptJournal:
             followed.closed.append(key)
 
     def given_back(self, delivery: Delivery) -> bool:
-        found = self._not_sent.get(_key(delivery))
-        return found is not None and found.dispatch >= delivery.dispatch
+        key = _key(delivery)
+        found, followed = self._not_sent.get(key), self._partitions.get(partition_of(delivery.message_id))
+        if found is None:  # something of it may have come, and gone from memory, while the delivery waited for its turn
+            return followed is not None and hash(key) in followed.forgotten
+        return found.dispatch >= delivery.dispatch
 
     def _uncertain(self, followed: _Followed, key: str, delivery: Delivery) -> bool:
         """Whether memory can't tell that nobody has begun."""

@@ -170,10 +170,8 @@ async def test_a_death_after_any_call_of_every_other_road(road: Any) -> None:
         said = set(kinds(world))
         assert said, "silent"
         assert len(world.mails) <= 1
-        if (
-            "finished" in said
-        ):  # perhaps after a `postponed` of who had no room: the router takes either dispatch's word
-            assert len(world.mails) == 1, first.calls
+        if "finished" in said:
+            assert (len(world.mails), len(said)) == (1, 1), first.calls
         elif "unknown" not in said:
             assert (world.mails, len(said)) == ([], 1), first.calls
         dies_after += 1
@@ -349,7 +347,7 @@ async def test_a_known_suppression_costs_no_smtp_and_no_claim() -> None:
     world = World(suppression=SUPPRESSION)
     process = Process(world, "a")
     assert await process.carry_out(delivery())
-    assert process.calls == ["history", "report"]
+    assert process.calls == ["history", "record", "history", "report"]
     (told,) = world.inputs
     assert isinstance(told, AttemptRefused)
     assert (told.suppression_id, told.suppression_reason) == ("sup_1", "manual")
@@ -378,7 +376,36 @@ async def test_what_finds_no_room_goes_back() -> None:
     assert isinstance(told, AttemptPostponed)
     assert told.until_ms > world.now_ms
     assert told.content == delivery().content
-    assert world.journal == []
+    (given_back,) = world.journal
+    assert isinstance(given_back, AttemptRecorded)
+    assert given_back.outcome == "not_sent"
+
+
+@pytest.mark.parametrize("road", [_no_room, _suppressed_before], ids=lambda road: road.__name__.lstrip("_"))
+async def test_what_went_back_without_a_claim_is_sent_by_nobody_who_has_it_too(road: Any) -> None:
+    """R7: the router takes it for waiting, or for suppressed; a cancel may be granted by now."""
+    world = World()
+    first = Process(world, "a")
+    road(world, first)
+    assert await first.carry_out(delivery())
+    world.suppression = None  # taken off the list again
+    assert await Process(world, "b").carry_out(delivery())
+    assert (world.mails, kinds(world)[1:]) == ([], ["postponed"])
+    assert await Process(world, "b").carry_out(delivery(dispatch=2))
+    assert (len(world.mails), kinds(world)[-1]) == (1, "finished")
+
+
+@pytest.mark.parametrize("road", [_no_room, _suppressed_before], ids=lambda road: road.__name__.lstrip("_"))
+async def test_who_would_go_back_while_another_has_begun_says_what_became_of_that(road: Any) -> None:
+    """R23: of the two, the one that began is the truth; nobody is told that the mail waits."""
+    world, other = World(), World()
+    await Process(other, "b").carry_out(delivery())
+    first = Process(world, "a")
+    road(world, first)
+    world.at["before record"] = lambda: world.journal.append(other.journal[0])
+    world.at["sleep"] = lambda: world.journal.append(other.journal[1])
+    assert await first.carry_out(delivery())
+    assert kinds(world) == ["finished"]
 
 
 async def test_a_delivery_that_landed_too_late_is_void() -> None:
