@@ -6,7 +6,7 @@ against the events. It knows nothing of the router but its topics.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import orjson
 from chassis.ids import parse_message_id
 from chassis.log import outgoing
 from schemas.envelope import seal, to_ms
-from schemas.inputs import Cancel, Feedback, MessageInput, Release, Reschedule
+from schemas.inputs import Cancel, Due, Feedback, MessageInput, Release, Reschedule
 from schemas.topics import TOPICS, message_inputs
 from tests.kit.oracle import timeline_of
 from tests.kit.router_inputs import PROJECT
@@ -28,6 +28,7 @@ REPLIES, EVENTS = TOPICS["replies"].name, TOPICS["message-events"].name
 _LOOK = 10.0  # seconds until a command without a verdict is repeated
 # How far a sender's idea of the broker's clock may be off, in ms.
 _SKEW_MS = 20
+_RETRY_EARLY_MS = 1_000  # a retry may fire this much before its time (services/router/domain/timers.py)
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class Commands:
     async def _trouble(self, message_id: str) -> None:
         await asyncio.sleep(self.random.choice([0.001, 0.1, 5, 300]) * self.random.random())
         for _ in range(self.random.randint(1, 3)):
+            if self.cluster.faults.happens("early timer"):
+                self._fire(message_id)
             await self._near_its_time(message_id)
             kind = self.random.choice(["cancel", "cancel", "reschedule", "release"])
             if self.random.random() < 0.1:
@@ -86,6 +89,14 @@ class Commands:
                 self.asked[request] = command
                 self._land(command)
             await asyncio.sleep(_LOOK)
+
+    def _fire(self, message_id: str) -> None:
+        """Every timer that it may have: what is not due yet must not be taken for due."""
+        timers: list[tuple[Literal["retry", "watchdog", "schedule", "expiry"], int, int]] = [
+            ("schedule", 1, 1), ("expiry", 1, 1), ("expiry", 2, 1), ("watchdog", 1, 1), ("retry", 1, 2), ("retry", 2, 1),
+        ]  # fmt: skip
+        for kind, attempt, dispatch in timers:
+            self._land(Due(message_id=message_id, kind=kind, attempt=attempt, dispatch=dispatch))
 
     def _report(self, message_id: str) -> None:
         kinds: list[Literal["bounce", "complaint", "unsubscribe"]] = [
@@ -173,17 +184,45 @@ def _judge_verdict(command: MessageInput, verdict: Mapping[str, Any], events: Se
     return faults
 
 
-def judge_times(begun: Iterable[tuple[str, str, int]], events_of: Callable[[str], Sequence[Event]]) -> list[str]:
-    """R2, R6: no DATA before the time that it was last scheduled for, none after its `deliver_before`."""
+def judge_times(begun: Iterable[tuple[str, str, int]], timelines: Mapping[str, Sequence[Event]]) -> list[str]:
+    """R2, R6, R22: no DATA before the time that it was last scheduled for, none after its `deliver_before`, none while it
+    waits for its next attempt; and nothing expires before its time.
+    """
     faults: list[str] = []
     for of, _, at in begun:
-        events = events_of(of)
+        events = timelines.get(of, ())
         scheduled = [
             e["data"]["scheduled_time"] for e in events if e["type"] in {"message.scheduled", "message.rescheduled"}
         ]
         if scheduled and at < to_ms(scheduled[-1]):
             faults.append(f"{of}: DATA {to_ms(scheduled[-1]) - at} ms before its time")
-        ends = next((e["data"]["deliver_before"] for e in events if e["type"] == "message.queued"), None)
-        if ends is not None and at > to_ms(ends) + _SKEW_MS:
-            faults.append(f"{of}: DATA {at - to_ms(ends)} ms after its deliver_before")
+        ends = _ends(events)
+        if ends is not None and at > ends + _SKEW_MS:
+            faults.append(f"{of}: DATA {at - ends} ms after its deliver_before")
+        faults += [
+            f"{of}: DATA {until - at} ms before its next attempt is due"
+            for since, until in _waits(events)
+            if since < at < until
+        ]
+    for of, events in timelines.items():
+        ends, last = _ends(events), events[-1]
+        if ends is not None and last["type"] == "message.expired" and to_ms(last["time"]) < ends - 2 * _SKEW_MS:
+            faults.append(f"{of}: expired {ends - to_ms(last['time'])} ms before its deliver_before")
     return faults
+
+
+def _ends(events: Sequence[Event]) -> int | None:
+    ends = next((e["data"]["deliver_before"] for e in events if e["type"] == "message.queued"), None)
+    return None if ends is None else to_ms(ends)
+
+
+def _waits(events: Sequence[Event]) -> list[tuple[int, int]]:
+    """From when to when (ms) it waits for its next attempt, as its events say: until the time told, or the next event."""
+    waits = []
+    for event, following in zip(events, [*events[1:], None], strict=True):
+        if event["data"].get("reason") == "retry_ladder":
+            until = to_ms(event["data"]["next_attempt_at"]) - _RETRY_EARLY_MS
+            if following is not None:
+                until = min(until, to_ms(following["time"]))
+            waits.append((to_ms(event["time"]) + _SKEW_MS, until - _SKEW_MS))
+    return waits

@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal
 
 OnAppend = Literal["fine", "die before", "die after", "late", "lost"]
-# Per append (the first four), per commit, or per transaction.
+# Per append (the first four), per commit, per transaction, or per message.
 _USUAL = {
     "die before": 0.012,
     "die after": 0.02,
@@ -19,6 +19,8 @@ _USUAL = {
     "commit lost": 0.03,
     "rewind": 0.3,  # a take-over begins before the last commit
     "file lost": 0.3,  # a restart finds no local file
+    "no room": 0.06,  # a delivery finds no slot in time, or only after a while
+    "early timer": 0.5,  # of a message that a client was told of: as a router whose clock is ahead
     "lag": 0.03,  # a tail reads seconds late
 }
 ACTIONS = ("kill router", "kill sender", "kill ingest", "freeze", "cut", "move", "suppress", "unsuppress", "poison")

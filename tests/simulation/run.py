@@ -219,7 +219,7 @@ class Run:
         ]
         faults += [f"{of}: events of a message that was never submitted" for of in events if of not in submits]
         faults += self._judge_keys(submits) + self._judge_listings() + self.commands.judge()
-        faults += judge_times(self.server.begun, lambda of: timeline_of(events.get(of, [])))
+        faults += judge_times(self.server.begun, {of: timeline_of(found) for of, found in events.items()})
         if self.clients.open:
             faults.append(f"{self.clients.open} clients still wait for an answer")
         ends = Counter(max(events[of], key=lambda e: e["sequence"])["data"]["status"] for of in submits if of in events)

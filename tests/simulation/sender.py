@@ -27,7 +27,7 @@ from services.sender.domain.replies import Reply
 from services.sender.domain.reports import Hop, Path
 from services.sender.handlers import Attempts
 from services.sender.intake import Intake
-from services.sender.ports import Carried, Gate
+from services.sender.ports import Carried, Gate, NoRoom
 from tests.kit.sender_ports import TIMING
 from tests.simulation.cluster import Cluster, SimulatedLog, SimulatedTables, SimulatedTail
 from tests.simulation.faults import Faults
@@ -122,9 +122,19 @@ class _Mails:
         yield compose(delivery)
 
 
+@dataclass(slots=True)
 class _Slots:
+    """Free, but where the faults say otherwise."""
+
+    faults: Faults
+    process: Process
+
     @asynccontextmanager
     async def slot(self, path: Path, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+        if self.faults.happens("no room"):
+            await self.process.sleep(self.faults.random.choice([0.01, 1, within]) * self.faults.random.random())
+            if self.faults.random.random() < 0.7:
+                raise NoRoom
         yield
 
 
@@ -165,7 +175,7 @@ class SenderProcess:
             inputs=LoggedInputs(cast("Any", log)),
             suppressed=SuppressionIndex(cast("Any", tables), self._table),
             mails=_Mails(),
-            slots=_Slots(),
+            slots=_Slots(server.faults, process),
             carrier=SimulatedCarrier(server, process),
             sandbox=LoggedSandbox(cast("Any", log)),
             rights=self,
