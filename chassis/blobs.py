@@ -5,7 +5,8 @@ leaves an orphan, which the sweeper takes with the rest of its day. What is read
 """
 
 import asyncio
-from collections.abc import Awaitable
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,17 +43,30 @@ def open_storage(url: str) -> ObjectStore:
         raise ValueError(f"no object storage by this URL: {type(error).__name__}") from error
 
 
-class Blobs:
-    """One storage. `within`: seconds after which it counts as away."""
+def flush(path: Path) -> None:
+    """Have what was written to this file, or the names in this folder, on the disk, not in the system's memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, storage: ObjectStore, *, within: float) -> None:
+
+class Blobs:
+    """One storage. `within`: seconds after which it counts as away; `flush`: how a folder's files get onto the disk."""
+
+    def __init__(self, storage: ObjectStore, *, within: float, flush: Callable[[Path], None] = flush) -> None:
         self._storage = storage
         self._within = within
+        self._flush = flush
+        self._folder = Path(storage.prefix or "/") if isinstance(storage, LocalStore) else None
 
     async def put(self, key: str, data: bytes) -> None:
-        """Returns when the storage has all of it. A repeat writes the same. Raises StorageAway."""
-        # In one piece: in a folder it appears whole or not at all.
-        await self._bounded(self._storage.put_async(key, data, use_multipart=False))
+        """Returns when the storage has all of it, for good. A repeat writes the same. Raises StorageAway.
+
+        In a folder that is: flushed, so that a power cut takes no more than kill -9 does.
+        """
+        await self._bounded(self._put(key, data))
 
     async def get(self, key: str, sha256: str) -> memoryview:
         """The bytes with this hash. Raises StorageAway, BlobMissing."""
@@ -88,6 +102,20 @@ class Blobs:
             await self._storage.delete_async(key)
         except FileNotFoundError:
             return
+
+    async def _put(self, key: str, data: bytes) -> None:
+        # In one piece: in a folder it appears whole or not at all.
+        await self._storage.put_async(key, data, use_multipart=False)
+        if self._folder is not None:
+            await asyncio.to_thread(self._flush_all, self._folder, self._folder / key)
+
+    def _flush_all(self, folder: Path, file: Path) -> None:
+        """The bytes, then the names that lead to them: the folders of its day and owner may be new."""
+        self._flush(file)
+        for parent in file.parents:
+            self._flush(parent)
+            if parent == folder:
+                return
 
     async def _read(self, key: str) -> memoryview:
         try:

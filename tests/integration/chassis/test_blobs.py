@@ -1,11 +1,12 @@
 """Blobs in a folder: what is read is what was written; what is over is swept, orphans too (R5; D13)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chassis.blob_keys import blob_key, kept_until_ms, sha256_of
-from chassis.blobs import BlobMissing, Blobs, StorageAway, open_storage
+from chassis.blobs import BlobMissing, Blobs, StorageAway, flush, open_storage
 
 DAY_MS = 86_400_000
 NOON = 1_790_000_000_000
@@ -24,6 +25,31 @@ async def test_what_is_read_is_what_was_written_by_whoever_opens_the_folder(tmp_
     await blobs(tmp_path).put(key_of(data), data)
     await blobs(tmp_path).put(key_of(data), data)  # a helper writes the same
     assert await Blobs(open_storage(tmp_path.as_uri()), within=5).get(key_of(data), sha256_of(data)) == data
+
+
+@pytest.mark.parametrize("of", [str, Path.as_uri])
+async def test_in_a_folder_a_blob_is_flushed_with_its_names_before_it_counts_as_written(
+    tmp_path: Path, of: Callable[[Path], str]
+) -> None:
+    """D13: a power cut takes no more than kill -9 does."""
+    flushed: list[tuple[Path, bool]] = []
+    key, folder = key_of(b"right"), tmp_path / "blobs"
+
+    def note(path: Path) -> None:
+        flushed.append((path, (folder / key).read_bytes() == b"right"))
+        flush(path)
+
+    await Blobs(open_storage(of(folder)), within=5, flush=note).put(key, b"right")
+    file = folder / key
+    assert flushed == [(path, True) for path in (file, file.parent, file.parent.parent, folder)]
+
+
+async def test_what_can_not_be_flushed_is_not_written(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    with pytest.raises(StorageAway):
+        await Blobs(open_storage(str(tmp_path)), within=5, flush=fail).put(key_of(b"x"), b"x")
 
 
 async def test_a_blob_that_is_not_there_or_not_the_same_is_missing(tmp_path: Path) -> None:
