@@ -146,7 +146,13 @@ async def test_when_a_key_was_last_used(
 async def test_a_project_and_its_first_key(ingest: Client, other_ingest: Client, tenant: Tenant) -> None:
     """An admin key makes a project and its keys; they have the project's plan, and change with it."""
     admin = tenant.keys["admin"]
-    asked = {"name": "New shop", "plan": "enterprise", "requests_per_minute": 2000, "unsubscribe_tags": ["news"]}
+    asked = {
+        "name": "New shop",
+        "plan": "enterprise",
+        "requests_per_minute": 2000,
+        "unsubscribe_tags": ["news"],
+        "retry_schedule": ["30s", "5m"],
+    }
     made = await ingest.call("POST", "/v1/projects", key=admin, json=asked)
     assert (made.status, made.json) == (
         201,
