@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from chassis.budget import ByteBudget, NoRoom, Room
 from chassis.http import json_response
@@ -79,7 +80,10 @@ async def _body(request: Request, limit: int, room: Room | None) -> bytearray:
         await room.grow(declared, within=ROOM_SECONDS)
     try:
         async with asyncio.timeout(RECEIVE_SECONDS) as deadline:
-            chunks = _paced(request, deadline, limit)
+            first = await request.receive()
+            if not first.get("more_body") and "gzip" not in coding and len(first.get("body", b"")) <= ORDINARY_OCTETS:
+                return _whole(first, limit)  # as nearly every body comes
+            chunks = _paced(request, first, deadline, limit)
             return await _gathered(_inflated(chunks) if "gzip" in coding else chunks, limit, room)
     except TimeoutError as error:
         message = (
@@ -88,6 +92,15 @@ async def _body(request: Request, limit: int, room: Room | None) -> bytearray:
         raise Refused("incomplete_body", message) from error
     except ClientDisconnect as error:
         raise Refused("incomplete_body", "The connection ended before the body did.") from error
+
+
+def _whole(message: Message, limit: int) -> bytearray:
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    if len(body) > limit:
+        raise _too_large(limit)
+    return bytearray(body)
 
 
 def _declared(request: Request) -> int:
@@ -109,10 +122,20 @@ async def _gathered(chunks: AsyncIterator[bytes], limit: int, room: Room | None)
     return body
 
 
-async def _paced(request: Request, deadline: asyncio.Timeout, limit: int) -> AsyncIterator[bytes]:
+async def _chunks(request: Request, message: Message) -> AsyncIterator[bytes]:
+    """The body from `message` on."""
+    while message["type"] != "http.disconnect":
+        yield message.get("body", b"")
+        if not message.get("more_body"):
+            return
+        message = await request.receive()
+    raise ClientDisconnect
+
+
+async def _paced(request: Request, first: Message, deadline: asyncio.Timeout, limit: int) -> AsyncIterator[bytes]:
     """The body as it comes; each byte gives the rest of it a little more time. Raises Refused (413)."""
     ends, received = asyncio.get_running_loop().time() + RECEIVE_SECONDS, 0
-    async for chunk in request.stream():
+    async for chunk in _chunks(request, first):
         received += len(chunk)
         if received > limit:  # also of bytes that inflate to nothing
             raise _too_large(limit)

@@ -13,7 +13,7 @@ import orjson
 from schemas.mail import Attachment, OnUnknown, Priority
 from services.ingest.domain.addresses import Address
 from services.ingest.domain.attachments import octets_of, read_attachments
-from services.ingest.domain.characters import FORBIDDEN_IN_BODIES, FORBIDDEN_IN_HEADERS
+from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS, forbidden_in_body
 from services.ingest.domain.faults import Fault, Refused, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags, shown
 from services.ingest.domain.header_fields import MAX_LINE_OCTETS, header_faults
@@ -161,9 +161,7 @@ def _body_part(body: Mapping[str, Any], field: str, faults: list[Fault]) -> str 
         return None
     if not isinstance(value, str):
         faults.append(Fault(field, "invalid_type", f"`{field}` is a string."))
-    elif any(
-        FORBIDDEN_IN_BODIES.search(value, at, at + _SCAN_CHARACTERS) for at in range(0, len(value), _SCAN_CHARACTERS)
-    ):
+    elif any(forbidden_in_body(value[at : at + _SCAN_CHARACTERS]) for at in range(0, len(value), _SCAN_CHARACTERS)):
         message = "It holds NUL or another control character; only line breaks and tabs may stand in a body."
         faults.append(Fault(field, "forbidden_characters", message))
     else:
