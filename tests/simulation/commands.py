@@ -177,7 +177,8 @@ def _judge_verdict(command: MessageInput, verdict: Mapping[str, Any], events: Se
         "input.reschedule": "message.rescheduled",
         "input.release": "message.accepted",
     }
-    if verdict["verdict"] == "done" and at["type"] != made[command.TYPE]:
+    until_then = {event["type"] for event in events[: verdict["sequence"]]}  # a report may have come since
+    if verdict["verdict"] == "done" and made[command.TYPE] not in until_then:
         faults.append(f"{name}: done, by {at['type']}")
     if verdict["verdict"] == "done" and isinstance(command, Cancel) and events[-1]["data"]["status"] != "cancelled":
         faults.append(f"{name}: cancelled, and ends as {events[-1]['data']['status']}")
