@@ -69,8 +69,8 @@ PYTEST := $(BIN)/python -m pytest -q
 test: setup ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,check,120,$(MAKE) --no-print-directory check)
 	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
-	@$(call stage,integration,360,$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration)
-	@$(call stage,e2e,180,$(PYTEST) --durations=5 tests/e2e)
+	@$(call stage,integration,600,$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration)
+	@$(call stage,e2e,300,$(PYTEST) --durations=5 tests/e2e)
 	@$(call stage,drills,240,$(PYTEST) --durations=5 -m "not long" tests/drills)
 	@$(call stage,mutant,40,$(RUN)/python -m tests.drills.mutants --one-by-rotation)
 

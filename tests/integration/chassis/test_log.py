@@ -142,8 +142,8 @@ async def test_frozen_broker_d2(own_broker: Broker) -> None:
                 await log.append([record(topic, "unsent", valid_until_ms=until)], within=0.2)
             await asyncio.sleep(2.5)  # past the old producer's last chance: it is dropped by now
         begun = time.monotonic()
-        await log.append([record(topic, "after")], within=5)
-        assert time.monotonic() - begun < 2
+        await log.append([record(topic, "after")], within=15)
+        assert time.monotonic() - begun < 10, "seconds: some milliseconds on an idle machine"
         assert log.reachable
         found = await everything_in(own_broker.bootstrap_servers, topic)
         assert [r.key for r in found if r.timestamp_ms <= until] == ["before"]

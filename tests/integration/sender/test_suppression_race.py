@@ -93,4 +93,6 @@ async def test_no_attempt_starts_after_the_answer(own_broker: Broker, tmp_path: 
     assert late == []
     assert UNDER_WAY <= len(starts.at) < MAILS, "the word came while mail was on its way"
     kinds = Counter(kinds_of(around.told).values())
-    assert kinds == {"finished": len(starts.at), "refused": MAILS - len(starts.at)}
+    # Where the list could not be proven fresh for a moment, the mail went back unsent: the router asks it again.
+    assert set(kinds) <= {"finished", "refused", "postponed"}
+    assert kinds["finished"] == len(starts.at)
