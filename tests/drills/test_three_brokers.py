@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from tests.integration.ingest.stage import Client, Tenant, known, new_tenant, queued_in, replica, writer
+from tests.integration.ingest.stage import Client, Tenant, holds, known, new_tenant, queued_in, replica, writer
 from tests.kit.broker import Broker, EmbeddedBroker, provision_topics, three_brokers
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -55,6 +55,7 @@ async def test_one_of_three_brokers_may_die_and_two_may_not(tmp_path: Path, say:
         async with writer(cluster) as log:
             tenant = await new_tenant(log)
         async with replica(cluster, tmp_path) as ingest:
+            await holds(ingest.alive)
             await known(ingest, tenant)
             sending = Sending(ingest, tenant)
             assert await sending.some(20, patience=10) == 20
