@@ -163,3 +163,17 @@ async def test_a_slow_body_is_refused_and_gives_its_room_back(monkeypatch: pytes
 
 async def test_a_broken_connection_is_no_body() -> None:
     assert (await refusal(Sent([], content_length="100"))).code == "incomplete_body"
+
+
+async def test_a_body_that_comes_whole_has_its_limit_too() -> None:
+    """Without a declared length, in one piece: D74."""
+    assert await read_body(Sent([b"x" * 1000]).request, limit=1000) == b"x" * 1000
+    with pytest.raises(Refused) as refused:
+        await read_body(Sent([b"x" * 1001]).request, limit=1000)
+    assert refused.value.code == "payload_too_large"
+
+
+async def test_a_client_that_is_gone_before_its_body_is_no_empty_body() -> None:
+    with pytest.raises(Refused) as refused:
+        await read_body(Sent([]).request)
+    assert refused.value.code == "incomplete_body"
