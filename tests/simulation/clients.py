@@ -94,9 +94,8 @@ class Clients:
             return
         began = self.now_ms()
         listing = await self._answer_of(ingest, ingest.suppressions.add(CALLER, {"recipient": recipient}))
-        if (
-            listing is not None and self.removals.get(recipient, 0) < began
-        ):  # else the two are decided by the log's order
+        alone = self.removals.get(recipient, 0) < began  # else the two are decided by the log's order
+        if listing is not None and alone:
             self.listings.append(Listing(recipient, self.now_ms()))
 
     async def unsuppress(self, recipient: str) -> None:
