@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from schemas.envelope import Payload, by_type
-from schemas.mail import Attempt, Category, Content, Environment, Priority
+from schemas.mail import Attempt, Category, Content, Environment, Priority, Tls
 
 
 class Delivery(Payload):
@@ -25,6 +25,9 @@ class Delivery(Payload):
     first_dispatched_at_ms: int  # of this attempt: how far back its journal may lie
     valid_until_ms: int  # broker time
     deliver_before_ms: int | None = None  # no DATA after it
+    path: str = "upstream"  # as schemas.routing names them
+    tls: Tls | None = None  # as route or policy demand; None: as the path says
+    source_address: str | None = None  # of the last attempt, where a greylist wants to see the same one again
 
 
 DELIVERIES = by_type(Delivery)

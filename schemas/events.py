@@ -63,6 +63,9 @@ class MessageAccepted(MessageEvent):
 
     TYPE: ClassVar[str] = "message.accepted"
     path: str
+    pool: str | None = None  # whose senders carry it out
+    route_id: str | None = None  # the rule that chose the path; None: the installation's default
+    route_version: int | None = None
     suppression_checked_at: Timestamp
     reason: WaitReason | None  # set where it waits for admission
     next_attempt_at: Timestamp | None

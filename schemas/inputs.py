@@ -66,6 +66,7 @@ class AttemptPostponed(AttemptInput):
     TYPE: ClassVar[str] = "input.attempt_postponed"
     until_ms: int
     content: Content
+    reason: Literal["busy", "paced", "path_down"] = "busy"
 
 
 class AttemptRefused(AttemptInput):
@@ -81,11 +82,12 @@ class AttemptRefused(AttemptInput):
 class Due(MessageInput):
     """router's timer: the waiting time of this attempt is over, or admission has room for it, or it is overdue.
 
-    `schedule`: the time it was scheduled for has come; `expiry`: its `deliver_before` has passed.
+    `schedule`: the time it was scheduled for has come; `expiry`: its `deliver_before` has passed; `flush`: somebody
+    wants it to go now, whatever its time.
     """
 
     TYPE: ClassVar[str] = "input.due"
-    kind: Literal["retry", "admission", "watchdog", "schedule", "expiry"]
+    kind: Literal["retry", "admission", "watchdog", "schedule", "expiry", "flush"]
     attempt: int
     dispatch: int
 

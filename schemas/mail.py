@@ -31,8 +31,21 @@ Status = Literal[
 TERMINAL: frozenset[Status] = frozenset({"delivered", "bounced", "suppressed", "cancelled", "expired"})
 # Where in the SMTP conversation an attempt ended (RFC 5321); `reply` is after the final dot, waiting for its answer.
 Phase = Literal["connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "reply"]
-# Why a message waits. A closed list: api.md names the rest, each arrives with its producer.
-WaitReason = Literal["admission", "retry_ladder", "postponed", "scheduled", "held_unknown", "internal_error"]
+# opportunistic: encrypt where it is offered, with any certificate; required: encrypted and verified, or not at all.
+Tls = Literal["opportunistic", "required"]
+# Why a message waits. A closed list.
+WaitReason = Literal[
+    "admission",
+    "retry_ladder",
+    "greylisted",
+    "postponed",
+    "destination_paused",
+    "path_paused",
+    "scheduled",
+    "held_unknown",
+    "held_policy",
+    "internal_error",
+]
 Category = Literal[
     "delivered",  # 2xx after the dot
     "invalid_recipient",  # proof about the recipient
@@ -107,7 +120,7 @@ class Attempt(Value):
     number: int
     started_at: Timestamp
     finished_at: Timestamp
-    path: str  # the upstream's name; later also a pool's direct MX
+    path: str  # `upstream`, an upstream's id, `mx:<pool>`, `sandbox`
     source_address: str | None = None
     mx_host: str | None = None
     mx_address: str | None = None

@@ -58,6 +58,10 @@ class MessageState(Payload):
     closed_at_ms: int | None
     scheduled_ms: int | None = None
     deliver_before_ms: int | None = None
+    path: str | None = None  # of the last hand-out; None in older records
+    route_id: str | None = None  # the rule that chose it; None: the installation's default
+    route_version: int | None = None
+    source_address: str | None = None  # of the last attempt
     # Of the last commands, as Verdict documents: a repeat gets the same one.
     verdicts: list[JsonObject] = Field(default_factory=list)
     feedback_ids: list[str] = Field(default_factory=list)  # reports that have been counted

@@ -17,6 +17,7 @@ from schemas.idempotency import IDEMPOTENCY
 from schemas.inputs import MESSAGE_INPUTS
 from schemas.mail import Lane
 from schemas.replies import REPLIES
+from schemas.routing import DESTINATIONS, PATH_HEALTH, POLICIES, QUEUE_CONTROLS, ROUTES, UPSTREAMS
 from schemas.sandbox import SANDBOX_MAILS
 from schemas.states import STATE_RECORDS
 from schemas.tables import API_KEY_USAGE, API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
@@ -38,6 +39,12 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **WEBHOOK_ENDPOINTS,
     **TEMPLATES,
     **QUEUE_STATE,
+    **ROUTES,
+    **UPSTREAMS,
+    **POLICIES,
+    **QUEUE_CONTROLS,
+    **DESTINATIONS,
+    **PATH_HEALTH,
     **IDEMPOTENCY,
     **REPLIES,
     **SANDBOX_MAILS,
