@@ -1,6 +1,7 @@
 """A message's timers: which one it has, and what it means when one fires.
 
-Pure. A timer that is not the message's own, or came before its time by the broker's clock, changes nothing.
+Pure. A timer that is not the message's own, or came before its time by the broker's clock, changes nothing; a `flush`
+is somebody's wish and has no time.
 """
 
 from typing import Literal, assert_never
@@ -16,7 +17,12 @@ TimerKind = Literal["retry", "admission", "watchdog", "schedule", "expiry"]
 # A retry that fired earlier than this before its time was fired by a wrong clock: it fires again. What a client has
 # named the time of (`schedule`, `expiry`) is never early.
 _EARLY_MS = 1_000
-_OF_REASON: dict[WaitReason, TimerKind] = {"retry_ladder": "retry", "postponed": "retry", "scheduled": "schedule"}
+_OF_REASON: dict[WaitReason, TimerKind] = {
+    "retry_ladder": "retry",
+    "greylisted": "retry",
+    "postponed": "retry",
+    "scheduled": "schedule",
+}
 
 
 def next_timer(  # one place says which timer a state has, whoever holds that state
@@ -75,13 +81,17 @@ def _fits(state: MessageState, due: Due, context: Context) -> bool:
         case "admission":
             return state.reason == "admission"
         case "retry":
-            return state.reason in {"retry_ladder", "postponed"} and _has_come(state.due_at_ms, context, _EARLY_MS)
+            return state.reason in {"retry_ladder", "greylisted", "postponed"} and _has_come(
+                state.due_at_ms, context, _EARLY_MS
+            )
         case "watchdog":
             return state.in_flight and _has_come(state.due_at_ms, context, _EARLY_MS)
         case "schedule":
             return state.status == "scheduled" and _has_come(state.due_at_ms, context, 0)
         case "expiry":
             return not may_run(state) and _has_come(state.deliver_before_ms, context, 0)
+        case "flush":
+            return state.reason in {"retry_ladder", "greylisted", "postponed"}
         case _:
             assert_never(due.kind)
 
