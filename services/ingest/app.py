@@ -136,7 +136,7 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
         log=log,
         tables=tables,
         usage=TableKeyUsage(tables.table(TOPICS["api-key-usage"], ApiKeyUsage), log, clock, crash),
-        shared=ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock) if settings.valkey_url else None,
+        shared=_shared_limits(settings, clock),
         idempotency=_idempotency(settings, log, clock, crash),
         commands=_commands(settings, clock, log, crash),
         analytics=HttpAnalytics(settings.analytics_url, settings.internal_secret.get_secret_value().encode(), clock),
@@ -250,6 +250,13 @@ def _app(
 def _message_ids(settings: IngestSettings) -> MessageIds:
     secrets = _secrets(settings)
     return MessageIds(secrets, max(secrets))
+
+
+def _shared_limits(settings: IngestSettings, clock: Clock) -> ValkeyRateLimits | None:
+    if settings.valkey_url is None:
+        return None
+    within = settings.valkey_within.total_seconds()
+    return ValkeyRateLimits(settings.valkey_url.get_secret_value(), clock, within=within)
 
 
 def _links(settings: IngestSettings) -> UnsubscribeLinks:

@@ -69,6 +69,8 @@ class IngestSettings(ServiceSettings):
     idempotency_window: Duration = timedelta(hours=24)  # R3; half of the topic's retention
     # Counters of rate limits that replicas share (valkey:// or valkeys://); none: each grants its part.
     valkey_url: SecretStr | None = None
+    # A round trip takes a millisecond, on a machine that has too much to do a hundred; no counter is worth more.
+    valkey_within: Duration = timedelta(milliseconds=500)
     # Comma list of CIDR blocks whose X-Forwarded-For is believed; none: the peer is the client.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     # Where recipients reach this service: the links that mails carry. None: as on one machine.

@@ -21,8 +21,6 @@ from services.ingest import metrics
 from services.ingest.ports import Allowance
 
 _WINDOW = 60  # seconds
-# Seconds: a round trip takes a millisecond, on a machine that has too much to do a hundred; no counter is worth more.
-_VALKEY_WITHIN = 0.5
 _VALKEY_AWAY = 1.0  # seconds until one request asks it again: meanwhile, none waits for it
 _VALKEY_CONNECTIONS = 32  # they are busy for a millisecond; more would only stand in its memory
 
@@ -99,13 +97,15 @@ class MemoryRateLimits:
 class ValkeyRateLimits:
     """Counters that all replicas share. A window is the server's: of its clock, from a key's first request on."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, *, within: float) -> None:
+        """`within`: seconds that an answer may take."""
+        self._within = within
         self._storage = RedisStorage(
             f"async+{url}",
             implementation="valkey",
             key_prefix="sendarix",
-            socket_timeout=_VALKEY_WITHIN,
-            socket_connect_timeout=_VALKEY_WITHIN,
+            socket_timeout=within,
+            socket_connect_timeout=within,
         )
         errors = self._storage.base_exceptions
         self._errors: tuple[type[Exception], ...] = (
@@ -143,7 +143,7 @@ class ValkeyRateLimits:
 
     async def _counted(self, bucket: str, per_minute: int) -> Allowance | None:
         try:
-            async with asyncio.timeout(_VALKEY_WITHIN):
+            async with asyncio.timeout(self._within):
                 count = await self._storage.incr(bucket, _WINDOW)
                 reset_at = await self._reset_at(bucket, count)
         except self._errors as error:
