@@ -123,6 +123,19 @@ async def test_a_scheduled_mail_is_moved_and_cancelled(stack: Stack, client: Asy
         await client.messages.cancel(done["message_id"])
 
 
+async def test_domains(client: AsyncSendarix) -> None:
+    """R26: what is to be published is told at once; here no DNS knows of it."""
+    made = await client.domains.create("client.example", ed25519=True)
+    assert [record["purpose"] for record in made["records"]] == ["dkim", "dkim", "spf", "return_path", "dmarc"]
+    assert made in [domain async for domain in client.domains.list()]
+    assert (await client.domains.verify(made["id"]))["status"] == "unverified"
+    with pytest.raises(sendarix.Conflict):
+        await client.domains.create("client.example")
+    await client.domains.delete(made["id"])
+    with pytest.raises(sendarix.NotFound):
+        await client.domains.get(made["id"])
+
+
 async def test_webhooks(client: AsyncSendarix) -> None:
     made = await client.webhooks.create(url="http://127.0.0.1:9/x", events=["message.bounced"], tags=["otp"])
     assert made["secret"].startswith("whsec_")

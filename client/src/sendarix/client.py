@@ -8,6 +8,7 @@ from typing import Self
 import httpx
 
 from sendarix.resources.api_keys import ApiKeys, AsyncApiKeys
+from sendarix.resources.domains import AsyncDomains, Domains
 from sendarix.resources.events import AsyncEvents, Events
 from sendarix.resources.messages import AsyncMessages, Messages
 from sendarix.resources.sandbox import AsyncSandbox, Sandbox
@@ -46,6 +47,7 @@ class Sendarix:
         self.events = Events(session)
         self.templates = Templates(session)
         self.suppressions = Suppressions(session)
+        self.domains = Domains(session)
         self.webhooks = Webhooks(session)
         self.api_keys = ApiKeys(session)
         self.sandbox = Sandbox(session)
@@ -81,6 +83,7 @@ class AsyncSendarix:
         self.events = AsyncEvents(session)
         self.templates = AsyncTemplates(session)
         self.suppressions = AsyncSuppressions(session)
+        self.domains = AsyncDomains(session)
         self.webhooks = AsyncWebhooks(session)
         self.api_keys = AsyncApiKeys(session)
         self.sandbox = AsyncSandbox(session)

@@ -223,6 +223,29 @@ class SuppressionFilters(TypedDict, total=False):
     limit: int
 
 
+class DomainRecord(TypedDict):
+    """What to publish in DNS, and how it stood at the last look; `found` is what stands in its place."""
+
+    purpose: Literal["dkim", "spf", "return_path", "dmarc"]
+    type: str
+    name: str
+    value: str
+    required: bool
+    status: Literal["pending", "found", "missing", "wrong", "unknown"]
+    found: list[str]
+
+
+class Domain(TypedDict):
+    id: str
+    domain: str
+    status: Literal["verified", "unverified"]
+    verified_at: str | None
+    checked_at: str | None
+    return_path: str | None
+    records: list[DomainRecord]
+    created_at: str
+
+
 class Webhook(TypedDict):
     """`secret` is there once, in the answer to `create` and to `rotate_secret`."""
 

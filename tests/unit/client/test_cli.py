@@ -26,6 +26,18 @@ EVENT = {
     },
 }
 
+LONG_VALUE = "v=spf1 include:spf.mail.example " + "ip4:192.0.2.1 " * 40 + "~all"
+RECORD = {
+    "purpose": "spf",
+    "type": "TXT",
+    "name": "a.example",
+    "value": LONG_VALUE,
+    "required": False,
+    "status": "wrong",
+    "found": ["v=spf1 -all\x1b[31m"],
+}
+DOMAIN = {"id": "dom_1", "domain": "a.example", "status": "verified", "records": [RECORD]}
+
 
 def run(server: Server, *arguments: str) -> Result:
     return CliRunner(env={"SENDARIX_URL": ""}).invoke(
@@ -94,6 +106,11 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([page({"recipient": "a@b.example"})], ["suppressions", "list"], [{"recipient": "a@b.example"}]),
         ([says(201, {"recipient": "a@b.example"})], ["suppressions", "add", "a@b.example"], [{"recipient": "a@b.example"}]),
         ([says(200, {"deleted": True})], ["suppressions", "remove", "a@b.example"], [{"deleted": True}]),
+        ([page(DOMAIN)], ["domains", "list"], [DOMAIN]),
+        ([says(201, DOMAIN)], ["domains", "create", "a.example", "--ed25519"], [DOMAIN]),
+        ([says(200, DOMAIN)], ["domains", "get", "dom_1"], [DOMAIN]),
+        ([says(200, DOMAIN)], ["domains", "verify", "dom_1"], [DOMAIN]),
+        ([says(200, {"deleted": True})], ["domains", "delete", "dom_1"], [{"deleted": True}]),
         ([page({"id": "whk_1"})], ["webhooks", "list"], [{"id": "whk_1"}]),
         ([says(201, {"id": "whk_1"})], ["webhooks", "create", "https://a.example"], [{"id": "whk_1"}]),
         ([says(200, {"deleted": True})], ["webhooks", "delete", "whk_1"], [{"deleted": True}]),
@@ -112,6 +129,23 @@ def test_a_timeline_for_people_in_which_a_mail_servers_reply_does_nothing() -> N
     assert line.split("  ")[0] == "2027-01-15T08:00:01.000Z"
     assert "a@example.org; attempt 1; 450 4.2.1 [bold]busy[/bold]�[31m; retry_ladder; next at 2027-01-15T08" in line
     assert "\x1b" not in result.stdout
+
+
+def test_the_records_of_a_domain_for_people() -> None:
+    """R26: what to publish, whole, and what stands there instead."""
+    result, _ = ran([says(201, DOMAIN)], "domains", "create", "a.example")
+    first, head, row, _, name, value, found = result.stdout.splitlines()
+    assert first == "a.example (dom_1) is verified. Records to publish:"
+    assert head.split() == ["purpose", "status", "type", "name"]
+    assert row.split() == ["spf", "wrong", "TXT", "a.example"]
+    assert (name, value) == ("a.example TXT", f"  {LONG_VALUE}")
+    assert found == "  stands there: v=spf1 -all\N{REPLACEMENT CHARACTER}[31m"
+
+
+def test_a_look_that_does_not_verify_is_no_success() -> None:
+    result = run(Server([says(200, {**DOMAIN, "status": "unverified"})]), "domains", "verify", "dom_1")
+    assert result.exit_code == 1
+    assert "is unverified" in result.stdout
 
 
 def test_a_tail_for_people_is_a_line_an_event() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sendarix import attachment
 from sendarix.exchange import Call, Listing, body_of
-from sendarix.resources import api_keys, events, messages, sandbox, suppressions, templates, webhooks
+from sendarix.resources import api_keys, domains, events, messages, sandbox, suppressions, templates, webhooks
 
 EIGHT = datetime(2027, 1, 15, 8, tzinfo=UTC)
 MAIL: Any = {"recipient": "a@example.org", "from": "b@example.com", "scheduled_time": EIGHT}
@@ -57,6 +57,12 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
     (suppressions.listed(), "GET", "/v1/suppressions", None),
     (suppressions.get("ü@example.org"), "GET", "/v1/suppressions/%C3%BC%40example.org", None),
     (suppressions.remove("a@example.org"), "DELETE", "/v1/suppressions/a%40example.org", None),
+    (domains.create("a.example"), "POST", "/v1/domains", {"domain": "a.example"}),
+    (domains.create("a.example", ed25519=True), "POST", "/v1/domains", {"domain": "a.example", "ed25519": True}),
+    (domains.listed(), "GET", "/v1/domains", None),
+    (domains.get("dom_1"), "GET", "/v1/domains/dom_1", None),
+    (domains.verify("dom_1"), "POST", "/v1/domains/dom_1/verify", {}),
+    (domains.delete("dom_1"), "DELETE", "/v1/domains/dom_1", None),
     (webhooks.create(url="https://a.example"), "POST", "/v1/webhooks", {"events": ["*"], "url": "https://a.example"}),
     (webhooks.listed(), "GET", "/v1/webhooks", None),
     (webhooks.get("whk_1"), "GET", "/v1/webhooks/whk_1", None),
@@ -89,6 +95,7 @@ def test_what_is_asked(call: Call[Any] | Listing[Any], method: str, path: str, b
 def test_what_would_be_there_twice_is_not_repeatable() -> None:
     once = {(call.request.method, call.request.path) for call, *_ in CALLS if not call.request.repeatable}
     assert once == {
+        ("POST", "/v1/domains"),
         ("POST", "/v1/webhooks"),
         ("POST", "/v1/webhooks/whk_1/rotate-secret"),
         ("POST", "/v1/api-keys"),
