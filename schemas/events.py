@@ -4,7 +4,7 @@ No body, no secret, no key. The router is the only writer of message events; `se
 and `status` is the state after the event, so no reader ever has to fold.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -207,4 +207,69 @@ class RecipientUnsubscribed(Payload):
     by: str
 
 
-ACCOUNT_EVENTS = by_type(SuppressionAdded, SuppressionRemoved, RecipientUnsubscribed)
+class RoutingChange(Payload):
+    """Where mail goes, or how fast, was changed; `before` and `after` are as the API shows it, null where there is nothing."""
+
+    id: str
+    name: str
+    version: int
+    change: Literal["created", "changed", "deleted", "undone"]
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    by: str  # the key's id
+    source_event_id: str | None = None
+
+
+class RouteChanged(RoutingChange):
+    """A rule that chooses a path. An envelope without a `projectid` speaks of the whole installation, here and below."""
+
+    TYPE: ClassVar[str] = "route.changed"
+
+
+class UpstreamChanged(RoutingChange):
+    """A smarthost; that its password is another one now shows in `version` alone."""
+
+    TYPE: ClassVar[str] = "upstream.changed"
+
+
+class PolicyChanged(RoutingChange):
+    """Retry schedule, TLS or pace."""
+
+    TYPE: ClassVar[str] = "policy.changed"
+
+
+class QueueChange(Payload):
+    kind: Literal["destination", "provider_group", "path"]
+    name: str
+    reason: str | None
+    by: str  # the key's id
+    source_event_id: str | None = None
+
+
+class QueuePaused(QueueChange):
+    """Such mail waits, of the project or of all, until it is resumed."""
+
+    TYPE: ClassVar[str] = "queue.paused"
+
+
+class QueueResumed(QueueChange):
+    TYPE: ClassVar[str] = "queue.resumed"
+
+
+class QueueFlushed(QueueChange):
+    """What waited there for its next attempt is due at once."""
+
+    TYPE: ClassVar[str] = "queue.flushed"
+
+
+ACCOUNT_EVENTS = by_type(
+    SuppressionAdded,
+    SuppressionRemoved,
+    RecipientUnsubscribed,
+    RouteChanged,
+    UpstreamChanged,
+    PolicyChanged,
+    QueuePaused,
+    QueueResumed,
+    QueueFlushed,
+)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.envelope import Payload, Timestamp, by_type
 from schemas.events import SuppressionOrigin, SuppressionReason
-from schemas.mail import Value
+from schemas.mail import Value, WaitReason
 
 Plan = Literal["standard", "enterprise"]
 
@@ -133,6 +133,8 @@ class Queue(Value):
     in_flight: int
     oldest_ms: int | None  # acceptance of the oldest waiting message
     next_due_ms: int | None
+    provider_group: str | None = None  # a provider's name, or the destination itself; None: nobody has resolved it yet
+    reason: WaitReason | None = None  # what its oldest waiting message waits for
 
 
 class QueueState(Payload):
