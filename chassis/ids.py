@@ -20,7 +20,7 @@ _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # two 
 _TO_PYTHON = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits that `int` knows
 _DIGITS_ONLY = re.compile(f"[{_ALPHABET}]*")
 _LANES: tuple[Lane, Lane] = ("express", "standard")
-_MESSAGE_CHARACTERS = 32
+_MESSAGE_CHARACTERS, _MESSAGE_OCTETS = 32, 20
 # Widths in bits, from the right: the HMAC, then the chance, the partition, the key version; lane and scheduled are 1 each.
 _MAC, _RANDOM, _PARTITION, _VERSION = 48, 48, 10, 4
 
@@ -103,6 +103,17 @@ def parse_message_id(text: str) -> MessageId | None:
     partition = (number >> (_MAC + _RANDOM)) & ((1 << _PARTITION) - 1)
     head = number >> (_MAC + _RANDOM + _PARTITION + _VERSION)
     return MessageId(text, head >> 2, _LANES[(head >> 1) & 1], bool(head & 1), partition)
+
+
+def message_octets(text: str) -> bytes | None:
+    """A well-formed message id as its 20 octets."""
+    number = _number_of(text)
+    return None if number is None else number.to_bytes(_MESSAGE_OCTETS)
+
+
+def message_id_of(octets: bytes) -> str:
+    """The inverse of `message_octets`."""
+    return f"msg_{encode_base32(int.from_bytes(octets), _MESSAGE_CHARACTERS)}"
 
 
 def _number_of(text: str) -> int | None:

@@ -8,19 +8,38 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.topics import Duration
+
+_MIN_SECRET_BYTES = 16
 
 
 def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+def _secrets_by_version(text: object) -> object:
+    """`1:<hex>[,2:<hex>]` as a mapping of version to bytes."""
+    if not isinstance(text, str):
+        return text
+    found: dict[int, bytes] = {}
+    for part in text.split(","):
+        version, _, digits = part.strip().partition(":")
+        if not version.isdigit() or int(version) > 15:
+            raise ValueError("write 1:<hex>[,2:<hex>], versions from 0 to 15")
+        found[int(version)] = bytes.fromhex(digits)
+        if len(found[int(version)]) < _MIN_SECRET_BYTES:
+            raise ValueError(f"a secret needs {_MIN_SECRET_BYTES} bytes or more")
+    return found
+
+
 # "1s,5m,2h" and "a,b": lists as people write them in an environment, not JSON.
 Durations = Annotated[list[Duration], NoDecode, BeforeValidator(_split)]
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+# The highest version is used for what is new; older ones are still believed.
+VersionedSecrets = Annotated[dict[int, SecretBytes], NoDecode, BeforeValidator(_secrets_by_version)]
 
 
 class KafkaSettings(BaseSettings):

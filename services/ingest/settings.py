@@ -4,30 +4,13 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chassis.sealing import Seals
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, VersionedSecrets
 from schemas.topics import Duration
 from services.ingest.domain.networks import Network, parse_network
-
-_MIN_SECRET_BYTES = 16
-
-
-def _secrets_by_version(text: object) -> object:
-    """`1:<hex>[,2:<hex>]` as a mapping of version to bytes."""
-    if not isinstance(text, str):
-        return text
-    found: dict[int, bytes] = {}
-    for part in text.split(","):
-        version, _, digits = part.strip().partition(":")
-        if not version.isdigit() or int(version) > 15:
-            raise ValueError("write 1:<hex>[,2:<hex>], versions from 0 to 15")
-        found[int(version)] = bytes.fromhex(digits)
-        if len(found[int(version)]) < _MIN_SECRET_BYTES:
-            raise ValueError(f"a secret needs {_MIN_SECRET_BYTES} bytes or more")
-    return found
 
 
 def _servers(text: object) -> object:
@@ -59,7 +42,7 @@ class IngestSettings(ServiceSettings):
     analytics_url: str
     internal_secret: SecretStr  # shared with analytics: signs who is asking
     # The highest version signs new message ids; older ones are still believed.
-    message_id_secrets: Annotated[dict[int, SecretBytes], NoDecode, BeforeValidator(_secrets_by_version)]
+    message_id_secrets: VersionedSecrets
     sealing_keys: SecretStr  # comma list, newest first
     replicas: Annotated[int, Field(ge=1)] = 1  # each grants its part of a rate limit
     # Where large content lies: a folder or a URL (s3://bucket/prefix, gs://…, az://…), the same as the sender's.
