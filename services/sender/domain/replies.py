@@ -6,7 +6,9 @@ Pure. It never guesses: what is no reply is Garbled, and what that means depends
 import re
 from dataclasses import dataclass
 
-REPLY_LIMIT = 8192  # octets of one reply, all lines
+# RFC 5321, 4.5.3.1.5 allows lines of 512 octets. Servers send longer ones, and what they say is read as long as it has an
+# end somewhere: to give up on a wordy 250 after the dot would call a delivered mail unknown.
+REPLY_LIMIT = 64 * 1024  # octets of one reply, all lines
 KEPT_LIMIT = 4096  # octets of a reply that events carry
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -]).*)?", re.DOTALL)
@@ -43,7 +45,7 @@ class ReplyReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._lines: list[bytes] = []
+        self._lines: list[bytes] = []  # of the reply that is being read; more than is kept of it need not be here
         self._size = 0
 
     @property
@@ -69,12 +71,13 @@ class ReplyReader:
         found = _LINE.fullmatch(line)
         if found is None:
             raise Garbled("a line that is no reply", line)
-        self._lines.append(line)
+        if not self._lines or self._size < 2 * KEPT_LIMIT:
+            self._lines.append(line)
         self._size += len(line) + 2
         if self._size > REPLY_LIMIT:
             raise Garbled("a reply without end", line)
         if self._lines[0][:1] != line[:1]:
-            raise Garbled("a reply of two minds", b"\n".join(self._lines))
+            raise Garbled("a reply of two minds", b"\n".join([*self._lines, line]))
         if found[2] == b"-":
             return None
         text = visible(b"\n".join(self._lines))
@@ -86,5 +89,7 @@ class ReplyReader:
 def visible(raw: bytes) -> str:
     r"""A server's words fit for an event and a log line: control characters as `\xNN`, at most KEPT_LIMIT octets."""
     text = raw[: KEPT_LIMIT * 2].decode("utf-8", "backslashreplace")
+    if len(text) <= KEPT_LIMIT and text.isascii() and text.isprintable():
+        return text  # nearly every reply
     shown = _INVISIBLE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return shown.encode()[:KEPT_LIMIT].decode("utf-8", "ignore")

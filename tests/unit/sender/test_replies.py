@@ -71,10 +71,36 @@ def test_what_is_no_reply(raw: bytes) -> None:
         replies(raw)
 
 
-@pytest.mark.parametrize("raw", [b"250-" + b"x" * 9000, b"250-x\r\n" * 2000, b"x" * 9000])
-def test_what_never_ends(raw: bytes) -> None:
+@pytest.mark.parametrize("piece", [b"x" * 997, b"250-x\r\n", b"250-" + b"x" * 997 + b"\r\n", b"\x00" * 997])
+def test_what_never_ends(piece: bytes) -> None:
+    """D49: given up after so many octets, whatever they are; until then no more than those is held."""
     with pytest.raises(Garbled):
-        replies(raw)
+        replies(b"250-", *[piece] * (REPLY_LIMIT // len(piece) + 2))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"250 " + b"x" * 9000 + b"\r\n",
+        b"250-" + b"y" * 500 + b"\r\n" + b"250-more\r\n" * 3000 + b"250 done\r\n",
+        b"250 \xf0\x9f\x93\xac \x00 \xff" + b"\xf0\x9f\x93\xac" * 2000 + b"\r\n",
+    ],
+    ids=["one line", "many lines", "emoji"],
+)
+def test_a_wordy_reply_counts_and_is_kept_in_part(raw: bytes) -> None:
+    """D49: a server that took the mail has taken it, however long it talks of it."""
+    (reply,) = replies(raw)
+    assert reply.code == 250
+    assert KEPT_LIMIT - 4 <= len(reply.text.encode()) <= KEPT_LIMIT
+    assert visible(raw.replace(b"\r", b"")).startswith(reply.text[:1000])
+    assert replies(raw, b"354 Go ahead\r\n")[1:] == [Reply(354, "354 Go ahead")], "and the next one is whole"
+
+
+def test_codes_that_differ_within_a_class_are_one_reply_and_the_last_counts() -> None:
+    """D49: it is the last line that ends a reply (RFC 5321, 4.2.1); two classes are two minds."""
+    assert replies(b"550-5.1.1 a\r\n551-b\r\n553 c\r\n")[0].code == 553
+    with pytest.raises(Garbled):
+        replies(b"250-a\r\n451 b\r\n")
 
 
 @pytest.mark.parametrize(
