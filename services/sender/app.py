@@ -26,10 +26,12 @@ from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.signing import SigningKeys
 from services.sender.adapters.slots import PathSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
-from services.sender.adapters.smtp_setup import Server, SetUp
+from services.sender.adapters.smtp_setup import SetUp
 from services.sender.adapters.suppressions import SuppressionIndex
+from services.sender.adapters.ways import PathWays
 from services.sender.handlers import Attempts, Timing
 from services.sender.intake import Intake
+from services.sender.ports import Server
 from services.sender.settings import SenderSettings, seals_of
 
 LANES: tuple[Lane, ...] = ("express", "standard")
@@ -79,6 +81,7 @@ class Sender:
                 log,
                 keys,
             ),
+            ways=PathWays(upstream_of(settings)),
             slots=PathSlots(settings.connections),
             carrier=carrier,
             sandbox=LoggedSandbox(log),
@@ -124,20 +127,23 @@ def timing_of(settings: SenderSettings) -> Timing:
     )
 
 
-def carrier_of(settings: SenderSettings) -> SmtpCarrier:
+def upstream_of(settings: SenderSettings) -> Server:
     password = settings.upstream_password
-    upstream = Server(
+    return Server(
         *_host_and_port(settings.upstream),
         tls=settings.upstream_tls,
         username=settings.upstream_username,
         password=None if password is None else password.get_secret_value(),
     )
+
+
+def carrier_of(settings: SenderSettings) -> SmtpCarrier:
     limits = Limits(
         reply_timeout=settings.reply_timeout.total_seconds(),
         messages_per_connection=settings.messages_per_connection,
         idle=settings.connection_idle.total_seconds(),
     )
-    return SmtpCarrier({"upstream": SetUp(upstream, settings.helo_name)}, limits)
+    return SmtpCarrier(SetUp(settings.helo_name), limits)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from services.sender.domain import reports
 from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
 from services.sender.domain.mime import Mail, UnsafeHeader
 from services.sender.domain.outcome import Outcome, refused_by_us
+from services.sender.domain.reports import PostponedFor
 from services.sender.domain.sandbox import complaint_about
 from services.sender.gate import FRESH_WITHIN, SendGate
 from services.sender.ports import (
@@ -31,11 +32,14 @@ from services.sender.ports import (
     Mails,
     NoContent,
     NoRoom,
+    PathDown,
     Rights,
     Sandbox,
     Slots,
     Suppressed,
     Tenure,
+    Way,
+    Ways,
 )
 
 _log = logger("attempts")
@@ -43,6 +47,7 @@ _log = logger("attempts")
 _LOG_BACK_OFF = 0.5  # seconds between two tries of what must get into the log
 _LOOK_AGAIN = 0.1  # seconds between two looks at a lease that is not good at the moment
 _POSTPONED_FOR_MS = 1000  # what failed a check may go again almost at once
+_PATH_DOWN_FOR_MS = 1000  # the router knows other paths
 _BUSY_FOR_MS = 30_000  # where there was no room for ten minutes there is none in a second
 
 
@@ -67,6 +72,14 @@ class Job:
     owner: str = ""  # in the journal; given when it is carried out
 
 
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """A mail with a slot."""
+
+    mail: Mail
+    way: Way
+
+
 class Attempts:
     """Carries deliveries out. `owner` names this process and no other, not even the next one of the same replica.
 
@@ -85,6 +98,7 @@ class Attempts:
         inputs: Inputs,
         suppressed: Suppressed,
         mails: Mails,
+        ways: Ways,
         slots: Slots,
         carrier: Carrier,
         sandbox: Sandbox,
@@ -98,6 +112,7 @@ class Attempts:
         self._inputs = inputs
         self._suppressed = suppressed
         self._mails = mails
+        self._ways = ways
         self._slots = slots
         self._carrier = carrier
         self._sandbox = sandbox
@@ -151,15 +166,35 @@ class Attempts:
             if given_back := await self._give_back(job):
                 await self._refuse(job, found)
             return given_back
+        way = await self._way(job)
+        if isinstance(way, PathDown):
+            _log.warning("path_down", message_id=delivery.message_id, path=delivery.path, reason=way.reason)
+            return await self._send_back(job, "path_down", _PATH_DOWN_FOR_MS)
+        if isinstance(way, Outcome):
+            transaction = await self._transact(job, way)
+            return await self._settled(job, transaction)
+        return await self._send_by(job, way)
+
+    async def _way(self, job: Job) -> Way | Outcome | PathDown:
+        """Mail of a test key goes to the sandbox, whatever its path says."""
+        path = reports.path_of(job.delivery)
+        if path == "sandbox":
+            return Way(path, job.delivery.destination)
         began = self._clock.monotonic()
-        path, within = reports.path_of(delivery), self._timing.start_within
+        way = await self._ways.of(job.delivery, job.project_id)
+        self._observe("way", began)
+        return way
+
+    async def _send_by(self, job: Job, way: Way) -> bool:
+        began = self._clock.monotonic()
+        delivery, within = job.delivery, self._timing.start_within
         try:
             async with (
                 self._mails.written(delivery, job.project_id, within=within) as mail,
-                self._slots.slot(path, delivery.destination, delivery.priority, within=within),
+                self._slots.slot(way, delivery.destination, delivery.priority, within=within),
             ):
                 self._observe("wait", began)
-                transaction = await self._transact(job, mail)
+                transaction = await self._transact(job, _Going(mail, way))
         except UnsafeHeader as error:
             await self._tell_unwritable(job, error)
             return True
@@ -168,10 +203,18 @@ class Attempts:
             transaction = await self._transact(job, error.outcome)
         except NoRoom:
             _log.warning("delivery_postponed", message_id=delivery.message_id, destination=delivery.destination)
-            if given_back := await self._give_back(job):
-                metrics.POSTPONED.labels("no_room").inc()
-                await self._postpone(job, _BUSY_FOR_MS)
-            return given_back
+            return await self._send_back(job, "busy", _BUSY_FOR_MS)
+        return await self._settled(job, transaction)
+
+    async def _send_back(self, job: Job, reason: PostponedFor, for_ms: int) -> bool:
+        """No attempt is used. Whether it is settled; False: look at the journal again."""
+        if given_back := await self._give_back(job):
+            metrics.POSTPONED.labels(reason).inc()
+            await self._postpone(job, for_ms, reason)
+        return given_back
+
+    async def _settled(self, job: Job, transaction: tuple[Carried, int] | None) -> bool:
+        """False where another holds the attempt: look at the journal again."""
         if transaction is None:
             return False
         await self._settle(job, *transaction)
@@ -195,10 +238,10 @@ class Attempts:
             await self._suppressed.wait_fresh(FRESH_WITHIN)
         return self._find(job)
 
-    async def _transact(self, job: Job, mail: Mail | Outcome) -> tuple[Carried, int] | None:
+    async def _transact(self, job: Job, going: _Going | Outcome) -> tuple[Carried, int] | None:
         """Steps 1 and 2: how it ended, and when it started (ms). None where another holds the attempt.
 
-        An outcome in place of the mail is how it ends without SMTP; it needs the claim, for another might send the mail.
+        An outcome in place of a mail is how it ends without SMTP; it needs the claim, for another might send the mail.
         """
         while not self._may_begin(job):
             await self._clock.sleep(_LOOK_AGAIN)
@@ -215,8 +258,8 @@ class Attempts:
             return Carried("lease"), claim.started_at_ms
         if self._is_too_late(job):  # only now that nobody else can have begun
             return Carried("expired"), claim.started_at_ms
-        if isinstance(mail, Outcome):
-            return Carried(mail), claim.started_at_ms
+        if isinstance(going, Outcome):
+            return Carried(going), claim.started_at_ms
         # 2 SMTP
         began = self._clock.monotonic()
         dot_by = began + (claim.deadline_ms - self._now_ms()) / 1000
@@ -229,15 +272,14 @@ class Attempts:
             is_too_late=lambda: self._is_too_late(job),
             deadline_is_over=lambda: self._now_ms() >= claim.deadline_ms,
         )
-        carried = await self._carry(job, mail, gate, dot_by)
+        carried = await self._carry(job, going, gate, dot_by)
         self._observe("smtp", began)
         return carried, claim.started_at_ms
 
-    async def _carry(self, job: Job, mail: Mail, gate: SendGate, dot_by: float) -> Carried:
-        path = reports.path_of(job.delivery)
-        if path == "sandbox":
-            return await self._sandbox.take(job.delivery, job.project_id, mail, gate)
-        return await self._carrier.carry(path, mail, gate, dot_by=dot_by)
+    async def _carry(self, job: Job, going: _Going, gate: SendGate, dot_by: float) -> Carried:
+        if going.way.path == "sandbox":
+            return await self._sandbox.take(job.delivery, job.project_id, going.mail, gate)
+        return await self._carrier.carry(going.way, going.mail, gate, dot_by=dot_by)
 
     async def _claim(self, job: Job) -> AttemptStarted | None:
         """Who holds the attempt. None: perhaps we do, but the log did not say so while we had the right to begin."""
@@ -300,7 +342,7 @@ class Attempts:
         elif self._is_too_late(job):
             await self._expire(job)
         else:
-            await self._postpone(job, _POSTPONED_FOR_MS)
+            await self._postpone(job, _POSTPONED_FOR_MS, "busy")
 
     async def _tell_unwritable(self, job: Job, error: UnsafeHeader) -> None:
         """Nothing of it was or will be sent, so it needs no claim."""
@@ -317,8 +359,8 @@ class Attempts:
         metrics.EXPIRED.inc()
         await self._report(job, reports.expired(job.delivery))
 
-    async def _postpone(self, job: Job, for_ms: int) -> None:
-        await self._report(job, reports.postponed(job.delivery, self._now_ms() + for_ms))
+    async def _postpone(self, job: Job, for_ms: int, reason: PostponedFor) -> None:
+        await self._report(job, reports.postponed(job.delivery, self._now_ms() + for_ms, reason))
 
     async def _report(self, job: Job, report: AttemptInput | Feedback) -> None:
         began = self._clock.monotonic()

@@ -9,7 +9,7 @@ ATTEMPTS = Counter(
 )
 STEP_SECONDS = Histogram(
     "sender_step_seconds",
-    "Duration of each step of an attempt: wait, claim, smtp, record, report.",
+    "Duration of each step of an attempt: way, wait, claim, smtp, record, report.",
     ["step"],
     buckets=_STEPS,
 )

@@ -7,12 +7,12 @@ from typing import Literal, Protocol
 
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptInput, Feedback
-from schemas.mail import Priority
+from schemas.mail import Priority, Tls
 from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
-from services.sender.domain.reports import Hop, Path
+from services.sender.domain.reports import Hop
 
 # Why a begun attempt stopped before a byte of the body was written.
 Stop = Literal["lease", "stale", "suppressed", "expired", "deadline"]
@@ -25,6 +25,46 @@ class Tenure:
     topic: str
     partition: int
     over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a connection leads. `opportunistic` encrypts where it can and trusts any certificate; `required` verifies it."""
+
+    host: str  # what its certificate must name
+    port: int
+    tls: Tls = "opportunistic"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    address: str | None = None  # of the host, where it is settled; None: whatever the system resolves it to
+    source_address: str | None = None  # of ours, to connect from; None: whatever the system takes
+
+
+@dataclass(frozen=True, slots=True)
+class PathLimits:
+    """What is agreed with an upstream: per sender process, for all mail that takes the path."""
+
+    connections: int
+    messages_per_connection: int
+    per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where an attempt would go, settled before it waits for a slot. Without `servers` it never leaves the house."""
+
+    path: str
+    provider_group: str  # of the destination, by its MX; on a path of one upstream: the path itself
+    source_address: str | None = None
+    servers: tuple[Server, ...] = ()  # in the order in which they are tried
+    limits: PathLimits | None = None  # None: whatever the shaping says of the provider group
+
+
+@dataclass(frozen=True, slots=True)
+class PathDown:
+    """This process does not have the path: the router has to choose again."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +86,18 @@ class Gate(Protocol):
     def before_body(self) -> Stop | None: ...
 
 
+class Ways(Protocol):
+    """From a delivery to the servers that take it. Never raises for what DNS or a network does."""
+
+    async def of(self, delivery: Delivery, project_id: str) -> Way | Outcome | PathDown:
+        """An outcome where DNS has the last word already."""
+        ...
+
+
 class Carrier(Protocol):
     """SMTP, out. Never raises for what a server or a network does."""
 
-    async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+    async def carry(self, way: Way, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
         """One transaction; the final dot is written before `dot_by` (monotonic seconds), or never."""
         ...
 
@@ -86,7 +134,7 @@ class Slots(Protocol):
     """Room for a transaction: bounded per path, shared out among destinations, the higher priority first."""
 
     def slot(
-        self, path: Path, destination: str, priority: Priority, *, within: float
+        self, way: Way, destination: str, priority: Priority, *, within: float
     ) -> AbstractAsyncContextManager[None]:
         """Raises NoRoom where none came free within `within` seconds."""
         ...

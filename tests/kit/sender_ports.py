@@ -17,13 +17,14 @@ from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome
-from services.sender.domain.reports import Hop, Path
+from services.sender.domain.reports import Hop
 from services.sender.domain.sandbox import answer_to
 from services.sender.handlers import Attempts, Job, Timing
-from services.sender.ports import Carried, Gate, NoContent, NoRoom, Tenure
+from services.sender.ports import Carried, Gate, NoContent, NoRoom, PathDown, Tenure, Way
 
 TIMING = Timing(deadline_ms=60_000, margin_ms=5_000, start_within=600)
 PROJECT = "prj_06GC8M3CFE0000000000000001"
+WAY = Way("upstream", "upstream")
 DELIVERED = Outcome("delivered", "delivered", "reply", "250 2.0.0 Ok", 250, "2.0.0")
 
 
@@ -44,6 +45,7 @@ class World:
     suppression: Suppression | None = None
     outcome: Outcome = DELIVERED
     no_content: Outcome | None = None
+    way: Way | Outcome | PathDown = WAY
     at: dict[str, Callable[[], None]] = field(default_factory=dict)  # what happens at a named point, once
     fail: Counter[str] = field(default_factory=Counter)  # LogUnavailable so often: "claim" unlanded, "claim!" landed, …
 
@@ -100,6 +102,7 @@ class Process:
             inputs=self,
             suppressed=self,
             mails=self,
+            ways=self,
             slots=self,
             carrier=self,
             sandbox=self,
@@ -219,11 +222,17 @@ class Process:
             raise NoContent(self.world.no_content)
         yield compose(delivery)
 
+    # ways
+
+    async def of(self, delivery: Delivery, project_id: str) -> Way | Outcome | PathDown:
+        del delivery, project_id
+        return self.world.way
+
     # slots
 
     @asynccontextmanager
-    async def slot(self, path: Path, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
-        del path, destination, priority, within
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+        del way, destination, priority, within
         if not self.room:
             raise NoRoom
         self._did("slot")
@@ -242,8 +251,8 @@ class Process:
 
     # carrier
 
-    async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
-        del path, dot_by
+    async def carry(self, way: Way, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+        del way, dot_by
         hop = Hop(mx_host="mx.example.org")
         self._did("rcpt")
         await gate.settle()

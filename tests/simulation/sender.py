@@ -24,10 +24,10 @@ from services.sender.adapters.suppressions import SuppressionIndex
 from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome, classify, lost
 from services.sender.domain.replies import Reply
-from services.sender.domain.reports import Hop, Path
+from services.sender.domain.reports import Hop, path_of
 from services.sender.handlers import Attempts
 from services.sender.intake import Intake
-from services.sender.ports import Carried, Gate, NoRoom
+from services.sender.ports import Carried, Gate, NoRoom, Way
 from tests.kit.sender_ports import TIMING
 from tests.simulation.cluster import Cluster, SimulatedLog, SimulatedTables, SimulatedTail
 from tests.simulation.faults import Faults
@@ -80,8 +80,8 @@ class SimulatedCarrier:
         self._process = process
         self._random = server.faults.random
 
-    async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
-        del path
+    async def carry(self, way: Way, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+        del way
         hop = Hop(mx_host="mx.example.org")
         fails_at, reply = self._server.answer()
         for phase in ("connect", "greeting", "rcpt"):
@@ -122,6 +122,11 @@ class _Mails:
         yield compose(delivery)
 
 
+class _Ways:
+    async def of(self, delivery: Delivery, project_id: str) -> Way:
+        return Way(path_of(delivery), delivery.destination)
+
+
 @dataclass(slots=True)
 class _Slots:
     """Free, but where the faults say otherwise."""
@@ -130,7 +135,7 @@ class _Slots:
     process: Process
 
     @asynccontextmanager
-    async def slot(self, path: Path, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
         if self.faults.happens("no room"):
             await self.process.sleep(self.faults.random.choice([0.01, 1, within]) * self.faults.random.random())
             if self.faults.random.random() < 0.7:
@@ -175,6 +180,7 @@ class SenderProcess:
             inputs=LoggedInputs(cast("Any", log)),
             suppressed=SuppressionIndex(cast("Any", tables), self._table),
             mails=_Mails(),
+            ways=_Ways(),
             slots=_Slots(server.faults, process),
             carrier=SimulatedCarrier(server, process),
             sandbox=LoggedSandbox(cast("Any", log)),

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 
 from schemas.mail import Priority
 from services.sender import metrics
-from services.sender.domain.reports import Path
-from services.sender.ports import NoRoom
+from services.sender.ports import NoRoom, Way
 
 # Express before standard, and within a lane the tier that comes first.
 _ORDER: tuple[Priority, ...] = ("critical", "high", "normal", "bulk")
@@ -99,19 +98,25 @@ class PathSlots:
     """See `services.sender.ports.Slots`."""
 
     def __init__(self, size: int) -> None:
-        self._rooms: dict[Path, _Room] = {"upstream": _Room(size), "sandbox": _Room(size)}
-        for path, room in self._rooms.items():
-            metrics.WAITING.labels(path).set_function(room.count_waiters)
+        self._size = size
+        self._rooms: dict[str, _Room] = {}
 
     @asynccontextmanager
-    async def slot(self, path: Path, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
-        room = self._rooms[path]
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+        room = self._room(way.path)
         if not room.take(destination):
             await self._wait(room, destination, priority, within)
         try:
             yield
         finally:
             room.leave(destination)
+
+    def _room(self, path: str) -> _Room:
+        room = self._rooms.get(path)
+        if room is None:
+            room = self._rooms[path] = _Room(self._size)
+            metrics.WAITING.labels(path).set_function(room.count_waiters)
+        return room
 
     async def _wait(self, room: _Room, destination: str, priority: Priority, within: float) -> None:
         future = room.wait(destination, priority)

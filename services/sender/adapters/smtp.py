@@ -16,8 +16,7 @@ from services.sender.adapters.smtp_setup import SetUp, SetUpFailed
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome, classify, garbled, lost, refused_by_us
 from services.sender.domain.replies import Garbled, Reply
-from services.sender.domain.reports import Path
-from services.sender.ports import Carried, Gate, Stop
+from services.sender.ports import Carried, Gate, Server, Stop, Way
 
 # Seconds per phase at most (RFC 5321, 4.5.3.2); the attempt's deadline ends each of them before, as a rule.
 _PATIENCE: Mapping[Phase, float] = {"mail": 300, "rcpt": 300, "data": 120, "body": 180}
@@ -25,7 +24,7 @@ _PATIENCE: Mapping[Phase, float] = {"mail": 300, "rcpt": 300, "data": 120, "body
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one path. Times in seconds."""
+    """Of one server. Times in seconds."""
 
     reply_timeout: float  # for the answer to the dot
     messages_per_connection: int
@@ -37,82 +36,87 @@ class _Gone(Exception):
 
 
 class Connections:
-    """The idle sessions to one server, the last used first. A session that is out is its user's alone."""
+    """The idle sessions of each server, the last used first. A session that is out is its user's alone."""
 
-    def __init__(self, path: Path, set_up: SetUp, limits: Limits) -> None:
-        self._path = path
-        self._set_up = set_up
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._idle: deque[tuple[SmtpSession, asyncio.TimerHandle]] = deque()
+        self._idle: dict[Server, deque[tuple[SmtpSession, asyncio.TimerHandle]]] = {}
 
-    async def fresh(self, by: float) -> SmtpSession:
-        """A new one. Raises SetUpFailed."""
-        try:
-            session = await self._set_up.session(by)
-        except SetUpFailed as failed:
-            metrics.CONNECTIONS_FAILED.labels(self._path, failed.outcome.phase).inc()
-            raise
-        metrics.CONNECTIONS_OPENED.labels(self._path).inc()
-        return session
-
-    def kept(self) -> SmtpSession | None:
+    def kept(self, server: Server) -> SmtpSession | None:
         """One that has carried mail before and is still good, if there is any."""
-        while self._idle:
-            session, timer = self._idle.pop()
+        while idle := self._idle.get(server):
+            session, timer = idle.pop()
             timer.cancel()
             if session.usable:
-                metrics.CONNECTIONS_REUSED.labels(self._path).inc()
                 return session
             session.abort()
+        self._idle.pop(server, None)
         return None
 
-    def keep(self, session: SmtpSession) -> None:
+    def keep(self, server: Server, session: SmtpSession) -> None:
         """Take it back after a transaction."""
         if not session.usable or session.transactions >= self._limits.messages_per_connection:
             session.close()
             return
-        timer = asyncio.get_running_loop().call_later(self._limits.idle, self._drop, session)
-        self._idle.append((session, timer))
+        timer = asyncio.get_running_loop().call_later(self._limits.idle, self._drop, server, session)
+        self._idle.setdefault(server, deque()).append((session, timer))
 
-    def _drop(self, session: SmtpSession) -> None:
-        self._idle = deque(entry for entry in self._idle if entry[0] is not session)
+    def _drop(self, server: Server, session: SmtpSession) -> None:
+        left = deque(entry for entry in self._idle.pop(server, ()) if entry[0] is not session)
+        if left:
+            self._idle[server] = left
         session.close()
 
     def close(self) -> None:
         while self._idle:
-            session, timer = self._idle.pop()
-            timer.cancel()
-            session.close()
+            _, idle = self._idle.popitem()
+            for session, timer in idle:
+                timer.cancel()
+                session.close()
 
 
 class SmtpCarrier:
-    """See `services.sender.ports.Carrier`; one pool of connections per path."""
+    """See `services.sender.ports.Carrier`."""
 
-    def __init__(self, set_ups: Mapping[Path, SetUp], limits: Limits) -> None:
-        self._pools = {path: Connections(path, set_up, limits) for path, set_up in set_ups.items()}
+    def __init__(self, set_up: SetUp, limits: Limits) -> None:
+        self._set_up = set_up
+        self._connections = Connections(limits)
         self._reply_timeout = limits.reply_timeout
 
     async def start(self) -> None:
         """Connections are made when mail comes."""
 
     async def stop(self) -> None:
-        for pool in self._pools.values():
-            pool.close()
+        self._connections.close()
 
-    async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
-        pool = self._pools[path]
-        if (session := pool.kept()) is not None:
+    async def carry(self, way: Way, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+        """On a connection that is there already, whichever server it leads to; else by the servers in their order."""
+        for server in way.servers:
+            if (session := self._connections.kept(server)) is not None:
+                metrics.CONNECTIONS_REUSED.labels(way.path).inc()
+                try:
+                    return await self._transact(server, session, mail, gate, dot_by)
+                except _Gone:
+                    session.abort()
+        return await self._carry_anew(way, mail, gate, dot_by)
+
+    async def _carry_anew(self, way: Way, mail: Mail, gate: Gate, dot_by: float) -> Carried:
+        """A server that does not let us in has said nothing of this mail: the next one may take it."""
+        ended, loop = Carried(lost("connect", "no server to connect to")), asyncio.get_running_loop()
+        for at, server in enumerate(way.servers):
+            # Of the time that is left each gets its share: one that never greets must not keep the rest from it (D51).
+            by = loop.time() + (dot_by - loop.time()) / (len(way.servers) - at)
             try:
-                return await self._transact(pool, session, mail, gate, dot_by)
-            except _Gone:
-                session.abort()
-        try:
-            session = await pool.fresh(dot_by)
-        except SetUpFailed as failed:
-            return Carried(failed.outcome, failed.hop)
-        return await self._transact(pool, session, mail, gate, dot_by)
+                session = await self._set_up.session(server, by)
+            except SetUpFailed as failed:
+                metrics.CONNECTIONS_FAILED.labels(way.path, failed.outcome.phase).inc()
+                ended = Carried(failed.outcome, failed.hop)
+            else:
+                metrics.CONNECTIONS_OPENED.labels(way.path).inc()
+                return await self._transact(server, session, mail, gate, dot_by)
+        return ended
 
-    async def _transact(self, pool: Connections, session: SmtpSession, mail: Mail, gate: Gate, by: float) -> Carried:
+    async def _transact(self, server: Server, session: SmtpSession, mail: Mail, gate: Gate, by: float) -> Carried:
         transaction = _Transaction(session, mail, gate, by, self._reply_timeout)
         session.transactions += 1
         try:
@@ -122,7 +126,7 @@ class SmtpCarrier:
         except BaseException:
             session.abort()
             raise
-        pool.keep(session)
+        self._connections.keep(server, session)
         return Carried(ended, session.greeted.hop)
 
 

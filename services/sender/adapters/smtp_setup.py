@@ -7,8 +7,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from aiosmtplib import SMTP
 from aiosmtplib.errors import (
@@ -20,24 +19,14 @@ from aiosmtplib.errors import (
     SMTPTimeoutError,
 )
 
-from schemas.mail import Phase
+from schemas.mail import Phase, Tls
 from services.sender.adapters.smtp_session import Greeted, SmtpSession
 from services.sender.domain.outcome import Outcome, classify, garbled, lost
 from services.sender.domain.replies import Reply, visible
 from services.sender.domain.reports import Hop
+from services.sender.ports import Server
 
-Tls = Literal["opportunistic", "required"]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where a path leads. `opportunistic` encrypts where it can and trusts any certificate; `required` verifies it."""
-
-    host: str
-    port: int
-    tls: Tls = "opportunistic"
-    username: str | None = None
-    password: str | None = None
+SMTP_PORT = 25  # goes without saying
 
 
 class SetUpFailed(Exception):
@@ -54,19 +43,18 @@ class _TlsUnusable(Exception):
 
 
 class SetUp:
-    """Makes sessions to one server. `helo_name` is what we call ourselves in EHLO."""
+    """Makes sessions. `helo_name` is what we call ourselves in EHLO."""
 
-    def __init__(self, server: Server, helo_name: str) -> None:
-        self._server = server
+    def __init__(self, helo_name: str) -> None:
         self._helo_name = helo_name
-        self._context = _context(server.tls)
+        self._contexts: dict[Tls, ssl.SSLContext] = {tls: _context(tls) for tls in ("opportunistic", "required")}
 
-    async def session(self, by: float) -> SmtpSession:
+    async def session(self, server: Server, by: float) -> SmtpSession:
         """A session ready for MAIL. Raises SetUpFailed; gives up at `by` (loop time)."""
         try:
-            return await _Attempt(self._server, self._helo_name, self._context, by).run()
+            return await _Attempt(server, self._helo_name, self._contexts[server.tls], by).run()
         except _TlsUnusable:  # once more, in the clear: better than not at all, which is what opportunistic means
-            return await _Attempt(self._server, self._helo_name, None, by).run()
+            return await _Attempt(server, self._helo_name, None, by).run()
 
 
 class _Attempt:
@@ -81,7 +69,7 @@ class _Attempt:
             hostname=server.host, port=None, local_hostname=helo_name, use_tls=False, start_tls=False, timeout=None
         )
         self._phase: Phase = "connect"
-        self._hop = Hop(mx_host=f"{server.host}:{server.port}")
+        self._hop = Hop(source_address=server.source_address, mx_host=_name_of(server), mx_address=server.address)
 
     async def run(self) -> SmtpSession:
         try:
@@ -129,13 +117,16 @@ class _Attempt:
     async def _connect(self) -> socket.socket:
         """The first address that answers. Raises OSError."""
         server = self._server
-        found = await self._loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        at = server.address or server.host
+        found = await self._loop.getaddrinfo(at, server.port, type=socket.SOCK_STREAM)
         error = OSError(f"{server.host} has no address")
         for family, kind, protocol, _, address in found:
             connecting = socket.socket(family, kind, protocol)
             try:
                 connecting.setblocking(False)
                 connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if server.source_address is not None:
+                    connecting.bind((server.source_address, 0))
                 await self._loop.sock_connect(connecting, address)
             except OSError as refused:
                 connecting.close()
@@ -186,10 +177,14 @@ def _context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+def _name_of(server: Server) -> str:
+    return server.host if server.port == SMTP_PORT else f"{server.host}:{server.port}"
+
+
 def _hop(server: Server, connected: socket.socket) -> Hop:
     return Hop(
         source_address=connected.getsockname()[0],
-        mx_host=f"{server.host}:{server.port}",
+        mx_host=_name_of(server),
         mx_address=connected.getpeername()[0],
     )
 

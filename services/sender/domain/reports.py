@@ -13,7 +13,7 @@ from schemas.mail import Attempt
 from schemas.tables import Suppression
 from services.sender.domain.outcome import Outcome
 
-Path = Literal["upstream", "sandbox"]
+PostponedFor = Literal["busy", "paced", "path_down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Hop:
     tls: str | None = None
 
 
-def path_of(delivery: Delivery) -> Path:
-    """Mail of a test key never leaves the sandbox."""
-    return "sandbox" if delivery.environment == "test" else "upstream"
+def path_of(delivery: Delivery) -> str:
+    """The path that the router wants; mail of a test key never leaves the sandbox, whatever that says."""
+    return "sandbox" if delivery.environment == "test" else delivery.path
 
 
 def recorded(
@@ -144,11 +144,12 @@ def expired(delivery: Delivery) -> AttemptRefused:
     )
 
 
-def postponed(delivery: Delivery, until_ms: int) -> AttemptPostponed:
+def postponed(delivery: Delivery, until_ms: int, reason: PostponedFor) -> AttemptPostponed:
     return AttemptPostponed(
         message_id=delivery.message_id,
         attempt=delivery.attempt,
         dispatch=delivery.dispatch,
         until_ms=until_ms,
         content=delivery.content,
+        reason=reason,
     )

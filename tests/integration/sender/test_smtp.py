@@ -13,13 +13,28 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from services.sender.adapters.smtp import Limits, SmtpCarrier
-from services.sender.adapters.smtp_setup import Server, SetUp
+from services.sender.adapters.smtp_setup import SetUp
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
-from services.sender.ports import Carried, Stop
+from services.sender.ports import Carried, Gate, Server, Stop, Way
 from tests.kit.smtp_server import CLOSE, HANG, RESET, At, Fault, SmtpServer, says, script_of, smtp_server
 
 MAIL = Mail("shop@example.com", "ada@example.org", b"Subject: x\r\n\r\n.dot\r\n..two\r\nend\r\n", smtputf8=False)
+
+
+@dataclass
+class CarrierTo:
+    """To one server."""
+
+    server: Server
+    carrier: SmtpCarrier
+
+    async def carry(self, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+        way = Way("upstream", "upstream", servers=(self.server,))
+        return await self.carrier.carry(way, mail, gate, dot_by=dot_by)
+
+    async def stop(self) -> None:
+        await self.carrier.stop()
 
 
 @dataclass
@@ -42,14 +57,14 @@ class OpenGate:
         return self.body
 
 
-def carrier_to(port: int, *, reply_timeout: float = 5.0, per_connection: int = 100, **server: object) -> SmtpCarrier:
+def carrier_to(port: int, *, reply_timeout: float = 5.0, per_connection: int = 100, **server: object) -> CarrierTo:
     at = Server("127.0.0.1", port, **server)  # type: ignore[arg-type]  # the tests say what they mean
     limits = Limits(reply_timeout=reply_timeout, messages_per_connection=per_connection, idle=30)
-    return SmtpCarrier({"upstream": SetUp(at, "sender.test")}, limits)
+    return CarrierTo(at, SmtpCarrier(SetUp("sender.test"), limits))
 
 
 @asynccontextmanager
-async def connected(server: SmtpServer, **options: object) -> AsyncIterator[SmtpCarrier]:
+async def connected(server: SmtpServer, **options: object) -> AsyncIterator[CarrierTo]:
     carrier = carrier_to(server.port, **options)  # type: ignore[arg-type]
     try:
         yield carrier
@@ -57,9 +72,9 @@ async def connected(server: SmtpServer, **options: object) -> AsyncIterator[Smtp
         await carrier.stop()
 
 
-async def send(carrier: SmtpCarrier, mail: Mail = MAIL, gate: OpenGate | None = None, seconds: float = 5) -> Carried:
+async def send(carrier: CarrierTo, mail: Mail = MAIL, gate: OpenGate | None = None, seconds: float = 5) -> Carried:
     by = asyncio.get_running_loop().time() + seconds
-    return await carrier.carry("upstream", mail, gate or OpenGate(), dot_by=by)
+    return await carrier.carry(mail, gate or OpenGate(), dot_by=by)
 
 
 def outcome_of(carried: Carried) -> Outcome:

@@ -9,7 +9,7 @@ from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptFinished, AttemptPostponed, AttemptRefused, AttemptUnknown
 from schemas.tables import Suppression
 from services.sender.domain.outcome import Outcome, deferred_by_us
-from services.sender.ports import Tenure
+from services.sender.ports import PathDown, Tenure
 from tests.kit.sender_ports import DELIVERED, TIMING, Died, Process, World
 from tests.unit.sender.test_mime import delivery as mime_delivery
 
@@ -459,3 +459,35 @@ async def test_a_known_outcome_is_told_under_the_dispatch_that_asks() -> None:
     assert await Process(world, "b").carry_out(delivery(dispatch=2))
     assert [report.dispatch for report in world.inputs] == [1, 2]
     assert (len(world.mails), kinds(world)) == (1, ["finished", "finished"])
+
+
+async def test_a_path_that_this_sender_does_not_have_costs_no_attempt() -> None:
+    """R20: it goes back to the router, which chooses again; nobody may send this dispatch any more."""
+    world = World(way=PathDown("unknown"))
+    assert await Process(world, "a").carry_out(delivery(path="ups_1"))
+    (told,) = world.inputs
+    assert isinstance(told, AttemptPostponed)
+    assert told.reason == "path_down"
+    assert [entry.outcome for entry in world.journal if isinstance(entry, AttemptRecorded)] == ["not_sent"]
+    assert world.mails == []
+
+
+async def test_dns_may_have_the_last_word() -> None:
+    """R20, D52: it ends without SMTP, under its claim."""
+    nowhere = Outcome("permanent", "domain_not_found", "connect", "556 5.1.10 no mail here", 556, "5.1.10")
+    world = World(way=nowhere)
+    process = Process(world, "a")
+    assert await process.carry_out(delivery(path="mx:main"))
+    assert process.calls == ["history", "claim", "record", "report"]
+    (told,) = world.inputs
+    assert isinstance(told, AttemptFinished)
+    assert (told.category, told.detail.path) == ("domain_not_found", "mx:main")
+
+
+async def test_mail_of_a_test_key_goes_to_the_sandbox_whatever_its_path_says() -> None:
+    world = World(way=PathDown("never asked"))
+    assert await Process(world, "a").carry_out(delivery(path="mx:main", environment="test"))
+    assert (len(world.sandboxed), world.mails) == (1, [])
+    (told,) = world.inputs
+    assert isinstance(told, AttemptFinished)
+    assert told.detail.path == "sandbox"

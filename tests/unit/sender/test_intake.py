@@ -14,9 +14,8 @@ from schemas.deliveries import DELIVERIES, Delivery
 from schemas.envelope import decode, encode, seal
 from schemas.mail import Priority
 from services.sender.domain.mime import Mail
-from services.sender.domain.reports import Path
 from services.sender.intake import Intake
-from services.sender.ports import Carried, Gate
+from services.sender.ports import Carried, Gate, Way
 from tests.kit.sender_ports import DELIVERED, PROJECT, Process, World
 from tests.kit.waiting import until
 from tests.unit.sender.test_mime import ID
@@ -34,14 +33,14 @@ class Held(Process):
     at_dot: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def slot(self, path: Path, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
-        del path, destination, priority, within
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+        del way, destination, priority, within
         self.calls.append("slot")
         await self.at_slot.wait()
         yield
 
-    async def carry(self, path: Path, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
-        del path, mail, gate, dot_by
+    async def carry(self, way: Way, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
+        del way, mail, gate, dot_by
         self.calls.append("carry")
         await self.at_dot.wait()
         return Carried(DELIVERED)

@@ -6,7 +6,9 @@ import pytest
 
 from schemas.mail import Priority
 from services.sender.adapters.slots import PathSlots
-from services.sender.ports import NoRoom
+from services.sender.ports import NoRoom, Way
+
+WAY = Way("upstream", "upstream")
 
 
 class Crowd:
@@ -32,7 +34,7 @@ class Crowd:
         await settle()
 
     async def _run(self, name: str, destination: str, priority: Priority) -> None:
-        async with self._slots.slot("upstream", destination, priority, within=60):
+        async with self._slots.slot(WAY, destination, priority, within=60):
             self.running.append(name)
             await self._ends[name].wait()
             self.running.remove(name)
@@ -104,11 +106,11 @@ async def test_a_slot_that_was_given_to_one_who_just_left_goes_on() -> None:
     left, entered = asyncio.Event(), []
 
     async def hold() -> None:
-        async with slots.slot("upstream", "a", "normal", within=60):
+        async with slots.slot(WAY, "a", "normal", within=60):
             await left.wait()
 
     async def enter(name: str) -> None:
-        async with slots.slot("upstream", "a", "normal", within=60):
+        async with slots.slot(WAY, "a", "normal", within=60):
             entered.append(name)
 
     holder = asyncio.create_task(hold())
@@ -124,15 +126,15 @@ async def test_a_slot_that_was_given_to_one_who_just_left_goes_on() -> None:
 
 async def test_patience_ends() -> None:
     slots = PathSlots(1)
-    async with slots.slot("upstream", "a", "normal", within=1):
+    async with slots.slot(WAY, "a", "normal", within=1):
         with pytest.raises(NoRoom):
-            async with slots.slot("upstream", "a", "normal", within=0.01):
+            async with slots.slot(WAY, "a", "normal", within=0.01):
                 raise AssertionError
-    async with slots.slot("upstream", "a", "normal", within=0.01):
+    async with slots.slot(WAY, "a", "normal", within=0.01):
         pass
 
 
 async def test_paths_do_not_share() -> None:
     slots = PathSlots(1)
-    async with slots.slot("upstream", "a", "normal", within=1), slots.slot("sandbox", "a", "normal", within=1):
+    async with slots.slot(WAY, "a", "normal", within=1), slots.slot(Way("sandbox", "a"), "a", "normal", within=1):
         pass
