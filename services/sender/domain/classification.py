@@ -19,6 +19,7 @@ from services.sender.domain.replies import Reply
 Act = Literal["deliver", "retry", "bounce", "unknown"]
 Kind = Literal["protocol", "text", "enhanced", "wording", "basic"]
 Scope = Literal["connection", "recipient", "sender_domain", "source"]
+Slow = Literal["pause", "single", "trickle", "halve"]
 
 SET_UP: frozenset[Phase] = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
 _ANY: frozenset[Phase] = frozenset(get_args(Phase))
@@ -36,10 +37,14 @@ _LINE_HEAD = re.compile(r"^[2-5]\d\d[ -]?(?:[245]\.\d{1,3}\.\d{1,3} )?", re.MULT
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Who is to slow down, and for how long at first."""
+    """Who is to slow down, how, and for how long. See classification.toml."""
 
     scope: Scope
     seconds: int
+    act: Slow = "pause"
+    per_minute: float | None = None  # mails, of a trickle
+    after: int = 1  # such replies in a row
+    phrases: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Rule:
     code: re.Pattern[str]
     enhanced: re.Pattern[str] | None
     phrases: tuple[tuple[str, ...], ...]
-    pace: Pace | None
+    paces: tuple[Pace, ...]
 
     @property
     def suppresses(self) -> bool:
@@ -93,9 +98,18 @@ def _rule(kind: Kind, row: Mapping[str, Any]) -> Rule:
         phases=_GROUPS[group] if group in _GROUPS else frozenset({group}),
         code=re.compile(row.get("code", "")),
         enhanced=re.compile(row["enhanced"]) if "enhanced" in row else None,
-        phrases=tuple(tuple(phrase.split(" … ")) for phrase in row.get("text", ())),
-        pace=Pace(**row["pace"]) if "pace" in row else None,
+        phrases=_phrases(row),
+        paces=tuple(_pace(each) for each in row.get("pace", ())),
     )
+
+
+def _pace(row: Mapping[str, Any]) -> Pace:
+    given = {name: value for name, value in row.items() if name != "text"}
+    return Pace(**given, phrases=_phrases(row))
+
+
+def _phrases(row: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(phrase.split(" … ")) for phrase in row.get("text", ()))
 
 
 def _is_proof(rule: Rule) -> bool:
@@ -139,6 +153,21 @@ def rule_for(phase: Phase, reply: Reply) -> Rule:
         if first in text and _in_order(phrase, text):
             return rule
     raise AssertionError(f"no rule for {reply.code} in phase {phase}")
+
+
+_BY_ID = {rule.id: rule for rule in TABLE.rules}
+
+
+def pace_of(rule_id: str | None, text: str | None) -> Pace | None:
+    """What a reply says of our pace, by the rule that fits it: the first entry of its column that fits, too."""
+    if rule_id is None or not (paces := _BY_ID[rule_id].paces):
+        return None
+    said = words(text or "")
+    return next((pace for pace in paces if _says(said, pace.phrases)), None)
+
+
+def _says(text: str, phrases: tuple[tuple[str, ...], ...]) -> bool:
+    return not phrases or any(_in_order(phrase, text) for phrase in phrases)
 
 
 def words(text: str) -> str:
