@@ -93,6 +93,7 @@ class SmtpServer:
     extensions: tuple[str, ...] = ("SIZE 10000000", "8BITMIME")
     tls: ssl.SSLContext | None = None
     on_mail: Callable[[Taken], None] | None = None
+    always_354: bool = False
     mails: list[Taken] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     connections: int = 0
@@ -159,6 +160,7 @@ class _Conversation:
         self._writer = writer
         self._number = number
         self._sender = self._recipient = ""
+        self._accepted: set[At] = set()  # of the transaction that is open
         self._encrypted = False
 
     async def run(self) -> None:
@@ -184,13 +186,14 @@ class _Conversation:
                 await self._start_tls()
             case "MAIL":
                 self._sender = command.partition("<")[2].partition(">")[0]
-                await self._act("mail")
+                await self._envelope("mail")
             case "RCPT":
                 self._recipient = command.partition("<")[2].rpartition(">")[0]
-                await self._act("rcpt")
+                await self._envelope("rcpt")
             case "DATA":
                 await self._data()
             case "RSET":
+                self._accepted.clear()
                 await self._act("rset")
             case "QUIT":
                 await self._say(b"221 2.0.0 Bye\r\n")
@@ -202,12 +205,21 @@ class _Conversation:
     async def _start_tls(self) -> None:
         if self._server.tls is None:
             await self._say(b"502 5.5.2 Not offered\r\n")
-        elif await self._act("starttls", b"220 Go ahead"):
+        elif (await self._act("starttls", b"220 Go ahead")) == b"220 Go ahead\r\n":
             await self._writer.start_tls(self._server.tls)
             self._encrypted = True
 
+    async def _envelope(self, at: Literal["mail", "rcpt"]) -> None:
+        if (await self._act(at)).startswith(b"2"):
+            self._accepted.add(at)
+
     async def _data(self) -> None:
-        if not await self._act("data"):
+        """Where the envelope was refused, as servers do: no recipients; or as some do: a 354 all the same."""
+        wanted = {"mail", "rcpt"} <= self._accepted
+        if not wanted and not self._server.always_354:
+            await self._say(b"503 5.5.1 No recipients\r\n")
+            return
+        if not (await self._act("data")).startswith(b"354"):
             return
         fault = self._server.script("body", self._recipient)
         if fault is not None:
@@ -215,7 +227,11 @@ class _Conversation:
             self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads, too
             await self._carry_out(fault, b"")
             self._writer.transport.resume_reading()  # type: ignore[attr-defined]
-        raw = await self._reader.readuntil(b"\r\n.\r\n")
+        raw = await self._read_to_the_dot()
+        self._accepted.clear()
+        if not wanted:
+            await self._say(b"554 5.5.1 No valid recipients\r\n")
+            return
         content = (b"\r\n" + raw[:-3]).replace(b"\r\n..", b"\r\n.")[2:]
         taken = Taken(self._sender, self._recipient, content, raw, self._number)
         self._server.mails.append(taken)
@@ -223,16 +239,22 @@ class _Conversation:
             self._server.on_mail(taken)
         await self._act("reply")
 
-    async def _act(self, at: At, usual: bytes | None = None) -> bool:
-        """Say what the script says; whether it was the usual positive reply."""
+    async def _read_to_the_dot(self) -> bytes:
+        raw = await self._reader.readuntil(b".\r\n")
+        while raw != b".\r\n" and not raw.endswith(b"\r\n.\r\n"):
+            raw += await self._reader.readuntil(b".\r\n")
+        return raw
+
+    async def _act(self, at: At, usual: bytes | None = None) -> bytes:
+        """Say what the script says, and return it."""
         await self._server.note(at)
         fault = self._server.script(at, self._recipient)
         usual = (usual or _PLAIN_REPLY[at]) + b"\r\n"
         if fault is None:
             await self._say(usual)
-            return True
+            return usual
         await self._carry_out(fault, usual)
-        return fault.say is None or fault.say.startswith(b"354")
+        return usual if fault.say is None else fault.say
 
     async def _carry_out(self, fault: Fault, usual: bytes) -> None:
         await asyncio.sleep(fault.delay)
@@ -267,9 +289,10 @@ async def smtp_server(
     extensions: tuple[str, ...] = ("SIZE 10000000", "8BITMIME"),
     tls: ssl.SSLContext | None = None,
     on_mail: Callable[[Taken], None] | None = None,
+    always_354: bool = False,
 ) -> AsyncIterator[SmtpServer]:
-    """A server on loopback for the time of the block."""
-    server = SmtpServer(script, extensions, tls, on_mail)
+    """A server on loopback for the time of the block. `always_354`: to DATA, whatever became of MAIL and RCPT."""
+    server = SmtpServer(script, extensions, tls, on_mail, always_354)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", port, limit=64 * 1024 * 1024, backlog=512)
     server.port = listener.sockets[0].getsockname()[1]
     try:
