@@ -1,4 +1,4 @@
-"""The Carrier: one mail over SMTP, MAIL to dot step by step, on connections that are kept (R22, R23, R25).
+"""The Carrier: one mail over SMTP, on connections that are kept (R22, R23, R25).
 
 It must never raise for what a server does, and never write DATA or a body that the gate has not let through.
 """
@@ -6,20 +6,18 @@ It must never raise for what a server does, and never write DATA or a body that 
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from schemas.mail import Phase
 from services.sender import metrics
-from services.sender.adapters.smtp_session import ConnectionLost, SmtpSession
+from services.sender.adapters.smtp_patience import RFC_5321
+from services.sender.adapters.smtp_session import SmtpSession
 from services.sender.adapters.smtp_setup import SetUp, SetUpFailed
+from services.sender.adapters.smtp_transaction import Gone, Transaction
 from services.sender.domain.mime import Mail
-from services.sender.domain.outcome import Outcome, classify, garbled, lost, refused_by_us
-from services.sender.domain.replies import Garbled, Reply
-from services.sender.ports import Carried, Gate, Server, Stop, Way
-
-# Seconds per phase at most (RFC 5321, 4.5.3.2); the attempt's deadline ends each of them before, as a rule.
-_PATIENCE: Mapping[Phase, float] = {"mail": 300, "rcpt": 300, "data": 120, "body": 180}
+from services.sender.domain.outcome import Outcome, lost
+from services.sender.ports import Carried, Gate, Server, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,7 @@ class Limits:
     reply_timeout: float  # for the answer to the dot
     messages_per_connection: int
     idle: float  # how long a connection is kept without work
-
-
-class _Gone(Exception):
-    """A kept connection had ended meanwhile: nobody's attempt."""
+    patience: Mapping[Phase, timedelta] = field(default_factory=lambda: RFC_5321)
 
 
 class Connections:
@@ -81,7 +76,7 @@ class SmtpCarrier:
     def __init__(self, set_up: SetUp, limits: Limits) -> None:
         self._set_up = set_up
         self._connections = Connections(limits)
-        self._reply_timeout = limits.reply_timeout
+        self._limits = limits
 
     async def start(self) -> None:
         """Connections are made when mail comes."""
@@ -96,7 +91,7 @@ class SmtpCarrier:
                 metrics.CONNECTIONS_REUSED.labels(way.path).inc()
                 try:
                     return await self._transact(server, session, mail, gate, dot_by)
-                except _Gone:
+                except Gone:
                     session.abort()
         return await self._carry_anew(way, mail, gate, dot_by)
 
@@ -117,8 +112,8 @@ class SmtpCarrier:
         return ended
 
     async def _transact(self, server: Server, session: SmtpSession, mail: Mail, gate: Gate, by: float) -> Carried:
-        transaction = _Transaction(session, mail, gate, by, self._reply_timeout)
-        session.transactions += 1
+        limits = self._limits
+        transaction = Transaction(session, mail, gate, by, reply_timeout=limits.reply_timeout, patience=limits.patience)
         try:
             ended = await transaction.run()
             if not isinstance(ended, Outcome) or ended.outcome != "delivered":
@@ -128,116 +123,3 @@ class SmtpCarrier:
             raise
         self._connections.keep(server, session)
         return Carried(ended, session.greeted.hop)
-
-
-class _Transaction:
-    """MAIL to dot on one session. `phase` is where it is: it decides what a failure means."""
-
-    def __init__(self, session: SmtpSession, mail: Mail, gate: Gate, by: float, reply_timeout: float) -> None:
-        self._session = session
-        self._mail = mail
-        self._gate = gate
-        self._by = by
-        self._reply_timeout = reply_timeout
-        self._loop = asyncio.get_running_loop()
-        self._phase: Phase = "mail"
-        self._tidy: Literal["nothing", "reset", "abort"] = "nothing"
-        self._reused = session.transactions > 0
-
-    async def run(self) -> Outcome | Stop:
-        """Raises _Gone where a kept connection turns out to have ended before this transaction began."""
-        if (unfit := self._unfit()) is not None:
-            return unfit
-        try:
-            return await self._converse()
-        except TimeoutError:
-            self._tidy = "abort"
-            return lost(self._phase, f"no answer in time (phase {self._phase})")
-        except ConnectionLost as error:
-            self._tidy = "abort"
-            self._excuse_kept_connection()
-            return lost(self._phase, str(error))
-        except Garbled as error:
-            self._tidy = "abort"
-            self._excuse_kept_connection()
-            return garbled(self._phase, error.seen)
-
-    async def tidy_up(self) -> None:
-        """Leave the session as the next mail needs it, or not at all."""
-        if self._tidy == "reset":
-            try:
-                reply = await self._session.command("RSET", min(self._by, self._loop.time() + 10))
-            except (TimeoutError, ConnectionLost, Garbled):
-                self._tidy = "abort"
-            else:
-                self._tidy = "nothing" if 200 <= reply.code < 300 else "abort"
-        if self._tidy == "abort":
-            self._session.abort()
-
-    async def _converse(self) -> Outcome | Stop:
-        if (ended := await self._envelope()) is not None:
-            return ended
-        await self._gate.settle()
-        # From the verdict to the command nothing else runs: what was true then is true when DATA is written.
-        if (stop := self._gate.before_data()) is not None:
-            self._tidy = "reset"
-            return stop
-        reply = await self._ask("data", "DATA")
-        if reply.code != 354:
-            return self._refused(reply)
-        return await self._content()
-
-    async def _envelope(self) -> Outcome | None:
-        """None: the server takes mail from this sender for this recipient (251 and 252 say so, too)."""
-        reply = await self._ask("mail", f"MAIL FROM:<{self._mail.envelope_from}>{self._parameters()}")
-        if 200 <= reply.code < 300:
-            reply = await self._ask("rcpt", f"RCPT TO:<{self._mail.recipient}>")
-        elif reply.code == 421:
-            self._excuse_kept_connection()
-        return None if 200 <= reply.code < 300 else self._refused(reply)
-
-    async def _content(self) -> Outcome | Stop:
-        """After the 354 there is no way back but the end of the connection."""
-        self._phase, self._tidy = "body", "abort"
-        if (stop := self._gate.before_body()) is not None:
-            return stop
-        early = await self._session.body(self._mail.data, self._deadline("body"))
-        if early is not None:
-            return classify("body", early)
-        self._phase = "reply"
-        reply = await self._session.reply(self._loop.time() + self._reply_timeout)
-        outcome = classify("reply", reply)
-        self._tidy = "abort" if reply.code in {421, 503} or outcome.outcome == "unknown" else "nothing"
-        return outcome
-
-    async def _ask(self, phase: Phase, line: str) -> Reply:
-        self._phase = phase
-        return await self._session.command(line, self._deadline(phase))
-
-    def _refused(self, reply: Reply) -> Outcome:
-        """The connection lives on after a plain refusal; not after 421, nor where the two sides are out of step."""
-        self._tidy = "reset" if reply.code >= 400 and reply.code not in {421, 503} else "abort"
-        return classify(self._phase, reply)
-
-    def _deadline(self, phase: Phase) -> float:
-        return min(self._by, self._loop.time() + _PATIENCE[phase])
-
-    def _excuse_kept_connection(self) -> None:
-        """A server may end an idle connection at any time; if it did so just before MAIL, a new one is tried."""
-        if self._reused and self._phase == "mail":
-            raise _Gone
-
-    def _unfit(self) -> Outcome | None:
-        extensions = self._session.greeted.extensions
-        if self._mail.smtputf8 and "smtputf8" not in extensions:
-            return refused_by_us(553, "5.6.7", "the server does not take addresses beyond ASCII")
-        limit = extensions.get("size", "").strip()
-        if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(self._mail.data):
-            return refused_by_us(
-                552, "5.3.4", f"the server takes {int(limit)} octets, the mail has {len(self._mail.data)}"
-            )
-        return None
-
-    def _parameters(self) -> str:
-        size = f" SIZE={len(self._mail.data)}" if "size" in self._session.greeted.extensions else ""
-        return size + (" SMTPUTF8" if self._mail.smtputf8 else "")

@@ -28,17 +28,21 @@ class Greeted:
 
 
 class SmtpSession(asyncio.Protocol):
-    """Stop and wait: one command, one reply. Not for concurrent use."""
+    """Commands out, alone or several in one write, and their replies in, in order. Not for concurrent use."""
 
     def __init__(self, transport: asyncio.Transport, wire: asyncio.Transport, greeted: Greeted) -> None:
         """`wire` is the TCP transport; `transport` the TLS one on top of it, or the same."""
         self.greeted = greeted
         self.transactions = 0  # carried so far
+        self.owed = 0  # replies to commands that are sent
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._wire = wire
         self._reader = ReplyReader()
         self._waiter: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+        self._patient_until = 0.0
         self._lost: str | None = None
         transport.set_protocol(self)
         if transport.is_closing():
@@ -46,54 +50,80 @@ class SmtpSession(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a new transaction may begin: connected, and nothing said that was not asked for (such as a 421)."""
-        return self._lost is None and not self._transport.is_closing() and self._reader.empty
+        """Whether a new transaction may begin: connected, nothing owed, and nothing said unasked (such as a 421)."""
+        return self._lost is None and not self._transport.is_closing() and self.owed == 0 and self._reader.empty
 
-    def send(self, line: str) -> None:
-        """Write one command, synchronously. Raises ConnectionLost, or Garbled where a reply came unasked."""
+    def send(self, *lines: str) -> None:
+        """Write commands as one piece, synchronously; each is owed a reply then.
+
+        Raises ConnectionLost, or Garbled where the two sides are out of step: a reply came that nothing asked for.
+        """
         self._check_open()
-        if not self._reader.empty:
+        if self.owed or not self._reader.empty:
             raise Garbled("a reply that nothing asked for", b"")
-        if any(character in line for character in "\r\n\0"):
+        if any(character in line for line in lines for character in "\r\n\0"):
             raise ValueError("a command is one line")
-        self._transport.write(line.encode() + b"\r\n")
+        self.owed = len(lines)
+        self._transport.write("".join(f"{line}\r\n" for line in lines).encode())
 
     async def reply(self, by: float) -> Reply:
-        """The next reply. Raises TimeoutError at `by` (loop time), ConnectionLost, Garbled."""
+        """The next reply. Raises TimeoutError at `by` (loop time) however busily it trickles, ConnectionLost, Garbled."""
         while (reply := self._reader.take()) is None:
             self._check_open()
+            if self._loop.time() >= by:
+                raise TimeoutError
             await self._wait(by)
+        self.owed -= 1
         return reply
 
     async def command(self, line: str, by: float) -> Reply:
         self.send(line)
         return await self.reply(by)
 
-    async def body(self, data: bytes, by: float) -> Reply | None:
+    async def body(self, data: bytes, by: float, block: float) -> Reply | None:
         """Write a mail with its final dot, dot-stuffed here and nowhere else; returns once the kernel has all of it.
 
-        A reply that comes before the dot is out ends the writing and is returned. Raises TimeoutError, ConnectionLost,
-        Garbled. In all these cases the dot was not sent whole, and the connection is gone. (Where the connection breaks
-        while the kernel takes the last bytes, that is not known: then it returns, and the wait for the reply will tell.)
+        A reply that comes before the dot is out ends the writing and is returned. Raises TimeoutError at `by`, or where
+        the peer takes more than `block` seconds for a block; ConnectionLost, Garbled. In all these cases the dot was not
+        sent whole, and the connection is gone. (Where the connection breaks while the kernel takes the last bytes, that
+        is not known: then it returns, and the wait for the reply will tell.)
         """
-        view = memoryview(dot_stuffed(data))
         try:
-            for start in range(0, len(view), _CHUNK):
-                self._check_open()
-                self._transport.write(view[start : start + _CHUNK])
-                self._check_open()  # a failing write says so only by closing, and throws its buffer away
-                if (early := await self._drained(by)) is not None:
-                    self.abort()
-                    return early
+            early = await self._write_body(memoryview(dot_stuffed(data)), by, block)
         except (TimeoutError, ConnectionLost, Garbled, asyncio.CancelledError):
             self.abort()
             raise
+        if early is not None:
+            self.abort()
+        self.owed = 1
+        return early
+
+    async def _write_body(self, view: memoryview, by: float, block: float) -> Reply | None:
+        """A body that the kernel takes at once, as most are, costs one write and no wait."""
+        if not self._reader.empty:  # it can not be the answer to what is not sent yet
+            return self._early()
+        for start in range(0, len(view), _CHUNK):
+            self._check_open()
+            self._transport.write(view[start : start + _CHUNK])
+            self._check_open()  # a failing write says so only by closing, and throws its buffer away
+            if self._unsent and (early := await self._drained(min(by, self._loop.time() + block))) is not None:
+                return early
         return None
 
+    def _early(self) -> Reply:
+        if (reply := self._reader.take()) is None:
+            raise Garbled("half a reply that nothing asked for", b"")
+        return reply
+
+    @property
+    def _unsent(self) -> int:
+        """Octets that are still in this process; asked, as the TLS layer does not tell of the one beneath it."""
+        return self._transport.get_write_buffer_size() + self._wire.get_write_buffer_size()
+
     async def _drained(self, by: float) -> Reply | None:
-        """Wait until no byte is left in this process, by looking: the TLS layer does not tell of the one beneath it."""
+        """Wait until no byte is left in this process, by looking."""
         pause = 0.0
-        while self._transport.get_write_buffer_size() or self._wire.get_write_buffer_size():
+        while self._unsent:
             if (early := self._reader.take()) is not None:
                 return early
             self._check_open()
@@ -118,16 +148,34 @@ class SmtpSession(asyncio.Protocol):
             raise ConnectionLost(self._lost or "the connection broke")
 
     async def _wait(self, by: float) -> None:
-        """Until something has happened. Raises TimeoutError at `by`."""
-        waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(by, self._wake)
+        """Until something has happened, or it is `by`."""
+        self._be_woken_at(by)
+        self._waiter = self._loop.create_future()
         try:
-            await waiter
+            await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
-        if self._loop.time() >= by and self._lost is None and self._reader.empty:
-            raise TimeoutError
+
+    def _be_woken_at(self, by: float) -> None:
+        """One timer serves many waits: it is set anew only where it would ring too late, and goes on where too early."""
+        self._patient_until = by
+        if self._alarm is None or by < self._alarm_at:
+            self._silence_alarm()
+            self._alarm, self._alarm_at = self._loop.call_at(by, self._ring), by
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._patient_until:
+            self._be_woken_at(self._patient_until)
+        else:
+            self._wake()
+
+    def _silence_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -144,6 +192,7 @@ class SmtpSession(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._lost or ("closed by the server" if exc is None else str(exc) or type(exc).__name__)
+        self._silence_alarm()
         self._wake()
 
 
