@@ -13,6 +13,7 @@ from chassis.ids import new_id
 from chassis.log import Incoming, Log
 from chassis.offset_tracker import TrackedConsumer
 from chassis.presence import TopicsPresence, used_by
+from chassis.return_path import ReturnPaths
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
@@ -23,7 +24,7 @@ from services.sender.adapters.blobs import StoredMails
 from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
 from services.sender.adapters.sandbox import LoggedSandbox
-from services.sender.adapters.signing import SigningKeys
+from services.sender.adapters.signing import SendingDomains
 from services.sender.adapters.slots import PathSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import SetUp
@@ -66,7 +67,7 @@ class Sender:
             crash=self.crash,
         )
         journal, carrier = AttemptJournal(log, tail, clock), carrier_of(settings)
-        keys = SigningKeys(log, tail, clock, seals_of(settings.sealing_keys))
+        domains = SendingDomains(log, tail, clock, seals_of(settings.sealing_keys))
         attempts = Attempts(
             owner=new_id(f"snd_{settings.instance}", clock.now_ms()),
             timing=timing_of(settings),
@@ -79,7 +80,8 @@ class Sender:
                 Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN),
                 ByteBudget(settings.content_memory),
                 log,
-                keys,
+                domains,
+                return_paths_of(settings),
             ),
             ways=PathWays(upstream_of(settings)),
             slots=PathSlots(settings.connections),
@@ -98,7 +100,7 @@ class Sender:
             log,
             tail,
             tables,
-            keys,
+            domains,
             carrier,
             self._consumer,
             self._intake,
@@ -125,6 +127,13 @@ def timing_of(settings: SenderSettings) -> Timing:
         margin_ms=_ms(settings.deadline_margin),
         start_within=settings.start_within.total_seconds(),
     )
+
+
+def return_paths_of(settings: SenderSettings) -> ReturnPaths | None:
+    secrets = settings.return_path_secrets
+    if secrets is None:
+        return None
+    return ReturnPaths({version: secret.get_secret_value() for version, secret in secrets.items()})
 
 
 def upstream_of(settings: SenderSettings) -> Server:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from pydantic_settings import SettingsConfigDict
 
 from chassis.sealing import Seals
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, VersionedSecrets
 from schemas.topics import TOPICS, Duration
 
 
@@ -54,6 +54,8 @@ class SenderSettings(ServiceSettings):
     content_memory: Annotated[int, Field(ge=1)] = 400_000_000
     # Open the DKIM keys that ingest has sealed (a comma list, the same as ingest's); none: mail goes out unsigned.
     sealing_keys: SecretStr | None = None
+    # Make the addresses that bounces go to, where a domain has a return path in DNS; none: bounces go to From.
+    return_path_secrets: VersionedSecrets | None = None
     # What finds no connection for so long goes back to the router, which knows what else there is to do.
     start_within: Duration = timedelta(minutes=10)
 

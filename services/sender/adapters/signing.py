@@ -1,10 +1,11 @@
-"""The DKIM keys of each project's domains, from the table that ingest writes (R26).
+"""What each project's domains have for a mail, from the table that ingest writes: DKIM keys, a return path (R26, R27).
 
 A table that lags is no reason to stop: keys change seldom, and an old one is published for longer than a mail is under
 way. It must never log a key, nor keep a mail from going out: without a usable key it goes unsigned.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.log import Log, LogUnavailable
@@ -23,7 +24,18 @@ _LOOK_AGAIN = 5.0  # seconds until a line in the log says that the keys are stil
 _log = logger("signing")
 
 
-class SigningKeys:
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """From one domain."""
+
+    signers: Sequence[Signer] = ()
+    return_path: str | None = None  # the sub-domain whose mail comes to us, by a record that DNS was seen to have
+
+
+_NOTHING = Sending()
+
+
+class SendingDomains:
     """A part of the service (`chassis.service.Part`). Each key is opened and parsed once, when it is first used."""
 
     def __init__(self, log: Log, tail: Tail, clock: Clock, seals: Seals | None) -> None:
@@ -32,7 +44,7 @@ class SigningKeys:
         self._seals = seals
         self._domains: Table[Domain] = Table(_TOPIC, Domain, log, tail, clock)
         self._domains.on_change(self._changed)
-        self._signers: dict[str, Sequence[Signer]] = {}
+        self._sendings: dict[str, Sending] = {}
 
     async def start(self) -> None:
         """Returns when it knows the keys there were at the call; waits for the brokers as long as it takes."""
@@ -45,14 +57,14 @@ class SigningKeys:
     async def stop(self) -> None:
         """The tail ends by itself."""
 
-    def of(self, project_id: str, domain: str) -> Sequence[Signer]:
-        """Those of the domain itself: a signature is aligned with From, or not made."""
+    def of(self, project_id: str, domain: str) -> Sending:
+        """What the domain itself has: a signature is aligned with From, or not made."""
         key = f"{project_id}:{domain}"
-        found = self._signers.get(key)
+        found = self._sendings.get(key)
         if found is None:
             if (entry := self._domains.get(key)) is None:
-                return ()
-            found = self._signers[key] = self._opened(entry)
+                return _NOTHING
+            found = self._sendings[key] = Sending(self._opened(entry), _return_path(entry))
         return found
 
     def _opened(self, domain: Domain) -> Sequence[Signer]:
@@ -62,7 +74,7 @@ class SigningKeys:
         return tuple(signer for key in domain.dkim_keys if (signer := _signer(domain, key, seals)) is not None)
 
     def _changed(self, key: str, _before: Domain | None, _after: Domain | None) -> None:
-        self._signers.pop(key, None)
+        self._sendings.pop(key, None)
 
     async def _caught_up(self, topic: str, partition: int, end: int) -> None:
         while True:
@@ -71,6 +83,12 @@ class SigningKeys:
             except LogUnavailable as error:
                 _log.warning("signing_keys_not_read", reason=str(error))
                 await self._clock.sleep(_LOOK_AGAIN)
+
+
+def _return_path(domain: Domain) -> str | None:
+    """Only while its record was found: elsewhere bounces would be lost, and SPF would find nothing."""
+    found = any(record.purpose == "return_path" and record.status == "found" for record in domain.records)
+    return domain.return_path if found else None
 
 
 def _signer(domain: Domain, key: DkimKey, seals: Seals) -> Signer | None:
