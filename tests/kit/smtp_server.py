@@ -32,8 +32,8 @@ _PLAIN_REPLY: dict[At, bytes] = {
 class Fault:
     """What happens at one point: after `delay` seconds say `say` (raw, with its line ends), then maybe close or reset.
 
-    `say=None` with neither: the usual reply. `hang`: nothing more is ever said. At `body` it happens after the 354, and
-    nothing is read meanwhile.
+    `say=None` with neither: the usual reply. `trickle`: seconds between two octets of what is said. `hang`: nothing more
+    is ever said. At `body` it happens after the 354, and nothing is read meanwhile.
     """
 
     say: bytes | None = None
@@ -41,6 +41,7 @@ class Fault:
     reset: bool = False
     hang: bool = False
     delay: float = 0.0
+    trickle: float = 0.0
 
 
 def says(text: str, *, close: bool = False) -> Fault:
@@ -265,15 +266,17 @@ class _Conversation:
             self._writer.transport.abort()
             raise _Over
         if fault.say is not None:
-            await self._say(fault.say)
+            await self._say(fault.say, fault.trickle)
         elif not fault.close:
             await self._say(usual)
         if fault.close:
             raise _Over
 
-    async def _say(self, text: bytes) -> None:
-        self._writer.write(text)
-        await self._writer.drain()
+    async def _say(self, text: bytes, trickle: float = 0.0) -> None:
+        for piece in (text[at : at + 1] for at in range(len(text))) if trickle else (text,):
+            await asyncio.sleep(trickle)
+            self._writer.write(piece)
+            await self._writer.drain()
 
 
 def _usual(at: At, recipient: str) -> Fault | None:

@@ -4,10 +4,11 @@ import asyncio
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
@@ -17,7 +18,7 @@ from services.sender.adapters.smtp_setup import SetUp
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
 from services.sender.ports import Carried, Gate, Server, Stop, Way
-from tests.kit.smtp_server import CLOSE, HANG, RESET, At, Fault, SmtpServer, says, script_of, smtp_server
+from tests.kit.smtp_server import CLOSE, HANG, RESET, At, Fault, Script, SmtpServer, says, script_of, smtp_server
 
 MAIL = Mail("shop@example.com", "ada@example.org", b"Subject: x\r\n\r\n.dot\r\n..two\r\nend\r\n", smtputf8=False)
 
@@ -82,8 +83,22 @@ def outcome_of(carried: Carried) -> Outcome:
     return carried.ended
 
 
-async def test_a_mail_arrives_as_it_was_written() -> None:
-    async with smtp_server() as server, connected(server) as carrier:
+Sink = Callable[..., AbstractAsyncContextManager[SmtpServer]]
+
+
+@pytest.fixture(params=["step by step", "at once"])
+def sink(request: pytest.FixtureRequest) -> Sink:
+    """`smtp_server`, without PIPELINING and with it: what a reply means must not depend on it."""
+
+    def serve(*script: Script, extensions: tuple[str, ...] = ("SIZE 10000000", "8BITMIME"), **options: Any) -> Any:
+        offered = (*extensions, "PIPELINING") if request.param == "at once" else extensions
+        return smtp_server(*script, extensions=offered, **options)
+
+    return serve
+
+
+async def test_a_mail_arrives_as_it_was_written(sink: Sink) -> None:
+    async with sink() as server, connected(server) as carrier:
         carried = await send(carrier)
         outcome = outcome_of(carried)
     assert (outcome.outcome, outcome.category, outcome.phase) == ("delivered", "delivered", "reply")
@@ -100,9 +115,9 @@ PHASES: tuple[At, ...] = ("greeting", "ehlo", "mail", "rcpt", "data", "reply")
 
 
 @pytest.mark.parametrize("at", PHASES)
-async def test_421_defers_and_the_next_mail_is_unharmed(at: At) -> None:
+async def test_421_defers_and_the_next_mail_is_unharmed(at: At, sink: Sink) -> None:
     """D41."""
-    async with smtp_server(script_of({at: [says("421 4.7.0 Not now", close=True)]})) as server, connected(server) as c:
+    async with sink(script_of({at: [says("421 4.7.0 Not now", close=True)]})) as server, connected(server) as c:
         outcome = outcome_of(await send(c))
         assert (outcome.outcome, outcome.category, outcome.phase) == ("temporary", "transient", at)
         assert (outcome.code, outcome.enhanced_code) == (421, "4.7.0")
@@ -111,27 +126,27 @@ async def test_421_defers_and_the_next_mail_is_unharmed(at: At) -> None:
 
 
 @pytest.mark.parametrize("at", PHASES)
-async def test_4xx_defers(at: At) -> None:
+async def test_4xx_defers(at: At, sink: Sink) -> None:
     """D42."""
-    async with smtp_server(script_of({at: [says("451 4.3.0 Later")]})) as server, connected(server) as carrier:
+    async with sink(script_of({at: [says("451 4.3.0 Later")]})) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.phase, outcome.code) == ("temporary", at, 451)
         assert outcome_of(await send(carrier)).outcome == "delivered"
 
 
 @pytest.mark.parametrize("at", PHASES)
-async def test_5xx_bounces_only_where_it_is_about_the_mail(at: At) -> None:
+async def test_5xx_bounces_only_where_it_is_about_the_mail(at: At, sink: Sink) -> None:
     """D42: a 5xx greeting or EHLO says nothing about a recipient."""
-    async with smtp_server(script_of({at: [says("554 5.7.1 No")]})) as server, connected(server) as carrier:
+    async with sink(script_of({at: [says("554 5.7.1 No")]})) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
         expected = ("temporary", "transient") if at in {"greeting", "ehlo"} else ("permanent", "rejected")
         assert (outcome.outcome, outcome.category, outcome.phase) == (*expected, at)
         assert outcome_of(await send(carrier)).outcome == "delivered"
 
 
-async def test_an_unknown_user_is_proof() -> None:
+async def test_an_unknown_user_is_proof(sink: Sink) -> None:
     script = script_of({"rcpt": says("550-5.1.1 No such\r\n550 5.1.1 user here")})
-    async with smtp_server(script) as server, connected(server) as carrier:
+    async with sink(script) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.category) == ("permanent", "invalid_recipient")
         assert outcome.reply == "550-5.1.1 No such\n550 5.1.1 user here"
@@ -142,10 +157,12 @@ async def test_an_unknown_user_is_proof() -> None:
 
 @pytest.mark.parametrize("at", [*PHASES, "body"])
 @pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["close", "reset"])
-async def test_a_lost_connection_before_the_dot_defers_and_after_it_is_unknown(at: At, fault: Fault) -> None:
+async def test_a_lost_connection_before_the_dot_defers_and_after_it_is_unknown(
+    at: At, fault: Fault, sink: Sink
+) -> None:
     """D38, D46, D48."""
     large = Mail(MAIL.envelope_from, MAIL.recipient, MAIL.data + b"x" * 70 + b"\r\n" * 4_000_000, smtputf8=False)
-    async with smtp_server(script_of({at: fault}), extensions=()) as server, connected(server) as carrier:
+    async with sink(script_of({at: fault}), extensions=()) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier, large if at == "body" else MAIL))
     expected = ("unknown", "unknown") if at == "reply" else ("temporary", "no_answer")
     assert (outcome.outcome, outcome.category, outcome.phase) == (*expected, at)
@@ -153,15 +170,15 @@ async def test_a_lost_connection_before_the_dot_defers_and_after_it_is_unknown(a
 
 
 @pytest.mark.parametrize("at", PHASES)
-async def test_silence_before_the_dot_defers_and_after_it_is_unknown(at: At) -> None:
-    async with smtp_server(script_of({at: HANG})) as server, connected(server, reply_timeout=0.4) as carrier:
+async def test_silence_before_the_dot_defers_and_after_it_is_unknown(at: At, sink: Sink) -> None:
+    async with sink(script_of({at: HANG})) as server, connected(server, reply_timeout=0.4) as carrier:
         outcome = outcome_of(await send(carrier, seconds=0.4))
     expected = ("unknown", "unknown") if at == "reply" else ("temporary", "no_answer")
     assert (outcome.outcome, outcome.category, outcome.phase) == (*expected, at)
 
 
-async def test_nobody_listens() -> None:
-    async with smtp_server() as server:
+async def test_nobody_listens(sink: Sink) -> None:
+    async with sink() as server:
         port = server.port
     carried = await send(carrier_to(port))
     outcome = outcome_of(carried)
@@ -169,9 +186,9 @@ async def test_nobody_listens() -> None:
     assert carried.hop.mx_host == f"127.0.0.1:{port}"
 
 
-async def test_a_late_answer_to_the_dot_is_waited_for() -> None:
+async def test_a_late_answer_to_the_dot_is_waited_for(sink: Sink) -> None:
     """D39: the attempt's deadline is over, but that is a deadline to the dot."""
-    async with smtp_server(script_of({"reply": Fault(delay=0.6)})) as server, connected(server) as carrier:
+    async with sink(script_of({"reply": Fault(delay=0.6)})) as server, connected(server) as carrier:
         assert outcome_of(await send(carrier, seconds=0.3)).outcome == "delivered"
     assert len(server.mails) == 1
 
@@ -194,45 +211,78 @@ async def test_a_late_answer_to_the_dot_is_waited_for() -> None:
         ("greeting", "hello", ("temporary", "protocol_error")),
     ],
 )
-async def test_odd_replies(at: At, said: str, expected: tuple[str, str]) -> None:
+async def test_odd_replies(at: At, said: str, expected: tuple[str, str], sink: Sink) -> None:
     """D43: 2xx is success; nonsense defers before the dot, and is unknown after it; never a bounce."""
-    async with smtp_server(script_of({at: [says(said)]})) as server, connected(server) as carrier:
+    async with sink(script_of({at: [says(said)]})) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.category) == expected
         assert outcome_of(await send(carrier)).outcome == "delivered"
         assert server.connections == (1 if expected[0] == "delivered" else 2)
 
 
-async def test_an_endless_reply_is_cut() -> None:
+async def test_an_endless_reply_is_cut(sink: Sink) -> None:
     """D49."""
     endless = Fault(say=b"250-" + b"x" * 100_000)
-    async with smtp_server(script_of({"rcpt": endless})) as server, connected(server) as carrier:
+    async with sink(script_of({"rcpt": endless})) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
     assert (outcome.outcome, outcome.category) == ("temporary", "protocol_error")
     assert outcome.reply is not None
     assert len(outcome.reply) <= 4096
 
 
-async def test_two_replies_to_one_command_never_shift() -> None:
+async def test_two_replies_to_one_command_never_shift(sink: Sink) -> None:
     """Out of step before the dot: the second reply is not taken for the answer to RCPT."""
     script = script_of({"mail": [says("250 2.1.0 Ok\r\n250 2.1.5 Ok")]})
-    async with smtp_server(script) as server, connected(server) as carrier:
+    async with sink(script) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.category) == ("temporary", "protocol_error")
     assert server.mails == []
 
 
-async def test_connections_are_kept_and_numbered() -> None:
-    async with smtp_server() as server, connected(server, per_connection=2) as carrier:
+@pytest.mark.parametrize("at", PHASES)
+async def test_a_reply_that_trickles_in_frees_its_slot_in_time(at: At, sink: Sink) -> None:
+    """D50: what counts is the whole reply; a byte now and then buys no time."""
+    trickle = Fault(say=b"250-" + b"x" * 400 + b"\r\n", trickle=0.01)
+    async with sink(script_of({at: trickle})) as server, connected(server, reply_timeout=0.4) as carrier:
+        began = time.monotonic()
+        outcome = outcome_of(await send(carrier, seconds=0.4))
+        assert time.monotonic() - began < 3, "400 octets take longer"
+        expected = ("unknown", "unknown") if at == "reply" else ("temporary", "no_answer")
+        assert (outcome.outcome, outcome.category, outcome.phase) == (*expected, at)
+
+
+@pytest.mark.parametrize("said", ["354 Go ahead\r\n250 2.0.0 Ok: queued", "354 Go ahead\r\n250"])
+async def test_a_reply_that_came_before_the_body_is_not_the_answer_to_it(said: str, sink: Sink) -> None:
+    """R23: what was said before the mail was there says nothing of the mail."""
+    raw = said.encode() + (b"\r\n" if said.endswith("queued") else b"")
+    async with sink(script_of({"data": [Fault(say=raw)]})) as server, connected(server) as carrier:
+        outcome = outcome_of(await send(carrier))
+        assert (outcome.outcome, outcome.category, outcome.phase) == ("temporary", "protocol_error", "body")
+        assert outcome_of(await send(carrier)).outcome == "delivered"
+    assert len(server.mails) == 1
+
+
+async def test_a_lone_line_feed_never_leaves(sink: Sink) -> None:
+    """R28: `LF . LF` ends a mail for some servers, and what follows would be another's (SMTP smuggling)."""
+    text = b"Subject: x\r\n\r\nhello\n.\nMAIL FROM:<evil@example.com>\r\n"
+    async with sink() as server, connected(server) as carrier:
+        for data in (text, text.replace(b"\n.\n", b"\r.\r"), text.replace(b"\n.\n", b"\r\n.\r.\n")):
+            outcome = outcome_of(await send(carrier, Mail("a@example.com", "b@example.org", data, smtputf8=False)))
+            assert (outcome.outcome, outcome.category, outcome.enhanced_code) == ("permanent", "rejected", "5.6.0")
+        assert [command.partition(" ")[0] for command in server.commands] == ["EHLO"]
+
+
+async def test_connections_are_kept_and_numbered(sink: Sink) -> None:
+    async with sink() as server, connected(server, per_connection=2) as carrier:
         for _ in range(5):
             assert outcome_of(await send(carrier)).outcome == "delivered"
     assert [mail.connection for mail in server.mails] == [1, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("parting", [CLOSE, says("421 4.4.2 Idle too long", close=True)], ids=["close", "421"])
-async def test_an_idle_connection_that_has_ended_costs_no_attempt(parting: Fault) -> None:
+async def test_an_idle_connection_that_has_ended_costs_no_attempt(parting: Fault, sink: Sink) -> None:
     """D47: whether it is seen while idle, or only when MAIL meets the closing."""
-    async with smtp_server(script_of({"mail": [None, parting]})) as server, connected(server) as carrier:
+    async with sink(script_of({"mail": [None, parting]})) as server, connected(server) as carrier:
         assert outcome_of(await send(carrier)).outcome == "delivered"
         assert outcome_of(await send(carrier)).outcome == "delivered"
         server.drop_all()
@@ -241,42 +291,42 @@ async def test_an_idle_connection_that_has_ended_costs_no_attempt(parting: Fault
         assert server.connections == 3
 
 
-async def test_an_unasked_421_ends_a_kept_connection() -> None:
+async def test_an_unasked_421_ends_a_kept_connection(sink: Sink) -> None:
     script = script_of({"reply": [Fault(say=b"250 2.0.0 Ok\r\n421 4.3.0 Going down\r\n")]})
-    async with smtp_server(script) as server, connected(server) as carrier:
+    async with sink(script) as server, connected(server) as carrier:
         assert outcome_of(await send(carrier)).outcome == "delivered"
         assert outcome_of(await send(carrier)).outcome == "delivered"
         assert server.connections == 2
 
 
 @pytest.mark.parametrize("stop", ["lease", "stale", "suppressed", "deadline"])
-async def test_what_the_gate_stops_before_data_never_sends_data(stop: Stop) -> None:
+async def test_what_the_gate_stops_before_data_never_sends_data(stop: Stop, sink: Sink) -> None:
     """R11, R23."""
-    async with smtp_server() as server, connected(server) as carrier:
+    async with sink() as server, connected(server) as carrier:
         gate = OpenGate(data=stop)
         assert (await send(carrier, gate=gate)).ended == stop
         assert gate.asked == ["settle", "data"]
         assert "DATA" not in server.commands
-        assert server.commands[-1] == "RSET"
+        assert server.commands[-1] in {"RSET", "EHLO sender.test"}, "taken back, or not begun"
         assert outcome_of(await send(carrier)).outcome == "delivered"
         assert server.connections == 1
 
 
-async def test_what_the_gate_stops_before_the_body_closes_the_connection() -> None:
-    async with smtp_server() as server, connected(server) as carrier:
+async def test_what_the_gate_stops_before_the_body_closes_the_connection(sink: Sink) -> None:
+    async with sink() as server, connected(server) as carrier:
         assert (await send(carrier, gate=OpenGate(body="deadline"))).ended == "deadline"
         await server.until(lambda s: s.open == 0)
         assert server.mails == []
 
 
-async def test_a_peer_that_stops_reading_gets_no_dot_after_the_deadline() -> None:
+async def test_a_peer_that_stops_reading_gets_no_dot_after_the_deadline(sink: Sink) -> None:
     """D50: the body's tail stays with us, so the outcome is temporary, and nothing comes later."""
     large = Mail(MAIL.envelope_from, MAIL.recipient, b"x: y\r\n\r\n" + (b"x" * 70 + b"\r\n") * 300_000, smtputf8=False)
 
     def script(at: At, _: str) -> Fault | None:
         return Fault(delay=1.5, close=True) if at == "body" else None
 
-    async with smtp_server(script, extensions=()) as server, connected(server) as carrier:
+    async with sink(script, extensions=()) as server, connected(server) as carrier:
         began = time.monotonic()
         outcome = outcome_of(await send(carrier, large, seconds=0.5))
         assert time.monotonic() - began < 1.4
@@ -285,9 +335,9 @@ async def test_a_peer_that_stops_reading_gets_no_dot_after_the_deadline() -> Non
         assert server.mails == []
 
 
-async def test_size_and_smtputf8_are_judged_before_sending() -> None:
+async def test_size_and_smtputf8_are_judged_before_sending(sink: Sink) -> None:
     """D57."""
-    async with smtp_server(extensions=("SIZE 20",)) as server, connected(server) as carrier:
+    async with sink(extensions=("SIZE 20",)) as server, connected(server) as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.category) == ("permanent", "rejected")
         assert (outcome.code, outcome.enhanced_code) == (552, "5.3.4")
@@ -295,16 +345,16 @@ async def test_size_and_smtputf8_are_judged_before_sending() -> None:
         foreign = Mail("shop@example.com", "jürgen@example.org", b"x\r\n", smtputf8=True)
         assert outcome_of(await send(carrier, foreign)).enhanced_code == "5.6.7"
         assert not any(command.startswith("MAIL") for command in server.commands)
-    async with smtp_server(extensions=("SMTPUTF8",)) as server, connected(server) as carrier:
+    async with sink(extensions=("SMTPUTF8",)) as server, connected(server) as carrier:
         assert outcome_of(await send(carrier, foreign)).outcome == "delivered"
         assert "MAIL FROM:<shop@example.com> SMTPUTF8" in server.commands
         assert server.mails[0].rcpt_to == "jürgen@example.org"
 
 
-async def test_a_command_never_carries_a_second_line() -> None:
+async def test_a_command_never_carries_a_second_line(sink: Sink) -> None:
     """R28: the last line of defence; addresses were checked long before."""
     evil = Mail("a@b.c>\r\nRCPT TO:<evil@x.y", "ada@example.org", b"x\r\n", smtputf8=False)
-    async with smtp_server() as server, connected(server) as carrier:
+    async with sink() as server, connected(server) as carrier:
         with pytest.raises(ValueError, match="one line"):
             await send(carrier, evil)
         assert not any("evil" in command for command in server.commands)
@@ -330,9 +380,9 @@ def server_context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
     return context
 
 
-async def test_opportunistic_tls_encrypts_without_trusting(certificate: tuple[Path, Path]) -> None:
+async def test_opportunistic_tls_encrypts_without_trusting(certificate: tuple[Path, Path], sink: Sink) -> None:
     """R28."""
-    async with smtp_server(tls=server_context(certificate)) as server, connected(server) as carrier:
+    async with sink(tls=server_context(certificate)) as server, connected(server) as carrier:
         for _ in range(2):
             carried = await send(carrier)
             assert outcome_of(carried).outcome == "delivered"
@@ -341,40 +391,42 @@ async def test_opportunistic_tls_encrypts_without_trusting(certificate: tuple[Pa
         assert server.connections == 1
 
 
-async def test_a_large_mail_over_tls_arrives_whole(certificate: tuple[Path, Path]) -> None:
+async def test_a_large_mail_over_tls_arrives_whole(certificate: tuple[Path, Path], sink: Sink) -> None:
     large = Mail(MAIL.envelope_from, MAIL.recipient, b"x: y\r\n\r\n" + (b".x" * 35 + b"\r\n") * 50_000, smtputf8=False)
-    async with smtp_server(tls=server_context(certificate)) as server, connected(server) as carrier:
+    async with sink(tls=server_context(certificate)) as server, connected(server) as carrier:
         assert outcome_of(await send(carrier, large)).outcome == "delivered"
         assert server.mails[0].content == large.data
 
 
-async def test_a_peer_that_stops_reading_over_tls(certificate: tuple[Path, Path]) -> None:
+async def test_a_peer_that_stops_reading_over_tls(certificate: tuple[Path, Path], sink: Sink) -> None:
     large = Mail(MAIL.envelope_from, MAIL.recipient, b"x: y\r\n\r\n" + (b"x" * 70 + b"\r\n") * 300_000, smtputf8=False)
 
     def script(at: At, _: str) -> Fault | None:
         return Fault(delay=1.5, close=True) if at == "body" else None
 
-    async with smtp_server(script, extensions=(), tls=server_context(certificate)) as server, connected(server) as c:
+    async with sink(script, extensions=(), tls=server_context(certificate)) as server, connected(server) as c:
         outcome = outcome_of(await send(c, large, seconds=0.7))
         assert (outcome.outcome, outcome.phase) == ("temporary", "body")
         await server.until(lambda s: s.open == 0)
         assert server.mails == []
 
 
-async def test_required_tls_defers_where_it_can_not_be_had(certificate: tuple[Path, Path]) -> None:
-    async with smtp_server() as server, connected(server, tls="required") as carrier:
+async def test_required_tls_defers_where_it_can_not_be_had(certificate: tuple[Path, Path], sink: Sink) -> None:
+    async with sink() as server, connected(server, tls="required") as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.phase) == ("temporary", "starttls")
-    async with smtp_server(tls=server_context(certificate)) as server, connected(server, tls="required") as carrier:
+    async with sink(tls=server_context(certificate)) as server, connected(server, tls="required") as carrier:
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.phase) == ("temporary", "starttls"), "a certificate that nobody vouches for"
         assert not any(command.startswith("MAIL") for command in server.commands)
 
 
 @pytest.mark.parametrize("fault", [says("454 4.7.0 TLS not available"), says("220 Go", close=True)])
-async def test_opportunistic_tls_that_fails_goes_on_in_the_clear(certificate: tuple[Path, Path], fault: Fault) -> None:
+async def test_opportunistic_tls_that_fails_goes_on_in_the_clear(
+    certificate: tuple[Path, Path], fault: Fault, sink: Sink
+) -> None:
     script = script_of({"starttls": fault})
-    async with smtp_server(script, tls=server_context(certificate)) as server, connected(server) as carrier:
+    async with sink(script, tls=server_context(certificate)) as server, connected(server) as carrier:
         carried = await send(carrier)
         assert outcome_of(carried).outcome == "delivered"
         assert carried.hop.tls is None
