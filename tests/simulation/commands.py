@@ -25,7 +25,9 @@ from tests.simulation.group import in_world
 
 Event = Mapping[str, Any]
 REPLIES, EVENTS = TOPICS["replies"].name, TOPICS["message-events"].name
-_LOOK = 10.0  # seconds until a command without a verdict is repeated
+# Seconds until a command without a verdict is repeated: longer each time, or repetitions are all that a partition in
+# trouble has to do.
+_LOOK, _LOOK_MOST = 10.0, 600.0
 # How far a sender's idea of the broker's clock may be off, in ms.
 _SKEW_MS = 20
 _RETRY_EARLY_MS = 1_000  # a retry may fire this much before its time (services/router/domain/timers.py)
@@ -75,6 +77,7 @@ class Commands:
         request = f"req_{len(self.asked)}"
         known: dict[str, Any] = {"message_id": message_id, "request_id": request, "by": "key_1"}
         later = self.cluster.now_ms() + round(self.random.choice([0, 5, 4000]) * self.random.random() * 1000)
+        look = _LOOK
         while not self._verdicts(request):
             for replica in range(self.random.choice([1, 1, 2])):
                 known["reply_to"] = f"ingest-{replica}"
@@ -88,7 +91,8 @@ class Commands:
                         command = Release(**known)
                 self.asked[request] = command
                 self._land(command)
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(look)
+            look = min(2 * look, _LOOK_MOST)
 
     def _fire(self, message_id: str) -> None:
         """Every timer that it may have: what is not due yet must not be taken for due."""
