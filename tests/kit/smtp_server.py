@@ -11,7 +11,7 @@ import json
 import ssl
 from base64 import b64encode
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +72,7 @@ class Taken:
 Script = Callable[[At, str], Fault | None]
 
 
-def script_of(faults: dict[At, Fault | Iterable[Fault | None]]) -> Script:
+def script_of(faults: Mapping[At, Fault | Iterable[Fault | None]]) -> Script:
     """A fault at a point, for ever; or a sequence of them, one each time the point is reached, then the usual course."""
     once = {at: deque(given) for at, given in faults.items() if not isinstance(given, Fault)}
 
