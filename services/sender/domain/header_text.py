@@ -45,6 +45,8 @@ def free_text(name: str, value: str, *, literal: bool) -> str:
     is kept exactly. Otherwise ASCII passes as it was given: it may be a list of URLs, or encoded already.
     """
     words, room = checked(name, value).split(" "), SOFT_LIMIT - len(name) - 2
+    if len(value) <= room and "=?" not in value and all(words) and _PRINTABLE.fullmatch(value):
+        return f"{name}: {value}\r\n"
     if literal and (not all(words) or any("=?" in word for word in words)):
         return _laid_out(name, list(encoded_words(value, room)))
     return _laid_out(name, list(_with_encoded_runs(words, room)))

@@ -5,13 +5,13 @@ a non-ASCII local part in an address makes a mail that needs SMTPUTF8. Content t
 the delivery before; of a large mail there is one copy beside the one that is read.
 """
 
-import re
 from base64 import encodebytes
 from binascii import b2a_qp
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from hashlib import sha256
 
 from schemas.deliveries import Delivery
@@ -32,7 +32,8 @@ _SEPARATOR = "\x1f"
 _BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _BASE64_COLUMNS = 76  # RFC 2045, 6.8
 _BASE64_BLOCK = 10_000 * _BASE64_COLUMNS
-_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+_QP_PLAIN = bytes(range(32, 127)) + b"\r\n"
+_QP_COLUMNS = 75  # one less than RFC 2045, 6.7, as b2a_qp does
 _OWN_FIELDS = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "content-type"})
 _OWN_FIELDS |= {"content-transfer-encoding", "sender", "cc", "bcc", "return-path"}
 
@@ -61,7 +62,7 @@ def compose(delivery: Delivery) -> Mail:
         fields.append(mailboxes("Reply-To", [_with_ascii_domain(address) for address in content.reply_to]))
     fields += [
         free_text("Subject", content.subject, literal=True),
-        f"Date: {format_datetime(datetime.fromtimestamp(delivery.created_at_ms // 1000, UTC))}\r\n",
+        f"Date: {_date(delivery.created_at_ms // 1000)}\r\n",
         f"Message-ID: <{checked('Message-ID', delivery.message_id)}@{sender.rpartition('@')[2]}>\r\n",
         "MIME-Version: 1.0\r\n",
     ]
@@ -77,6 +78,11 @@ def compose(delivery: Delivery) -> Mail:
     checked("Return-Path", sender + recipient)
     smtputf8 = not (head.isascii() and sender.isascii() and recipient.isascii())
     return Mail(sender, recipient, b"".join([head.encode(), *body]), smtputf8)
+
+
+@lru_cache(maxsize=64)  # a second has many mails
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
 
 def sender_domain(content: Content) -> str:
@@ -148,16 +154,32 @@ def _part(subtype: str, text: str) -> bytes:
     """One text part with its own header: quoted-printable, or base64 where that is shorter."""
     raw = _crlf(text).encode("utf-8", "replace")
     encoding = "quoted-printable"
-    encoded = b2a_qp(raw)
+    encoded = quoted_printable(raw)
     if len(encoded) > len(raw) * 3 // 2:
         encoding, encoded = "base64", encodebytes(raw).replace(b"\n", b"\r\n")
     head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
     return head.encode() + encoded
 
 
+def quoted_printable(raw: bytes) -> bytes:
+    """Of text with CRLF line ends, as `b2a_qp` writes it: what is as good as done already is seen much sooner."""
+    escaped = raw.replace(b"=", b"=3D")
+    if (
+        raw.translate(None, _QP_PLAIN)
+        or b" \r\n" in raw
+        or b"\n.\r" in raw
+        or raw.startswith(b".\r")
+        or max(map(len, escaped.split(b"\r\n"))) > _QP_COLUMNS
+    ):
+        return b2a_qp(raw)
+    return escaped
+
+
 def _crlf(text: str) -> str:
     """Every line end as CRLF, and one at the end."""
-    lines = _LINE_ENDS.sub("\r\n", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.replace("\n", "\r\n")
     return lines if lines.endswith("\r\n") else lines + "\r\n"
 
 

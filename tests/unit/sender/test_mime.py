@@ -1,6 +1,7 @@
 """Mails as bytes, against the standard library's parser as the oracle (R22, R28; D58)."""
 
 import re
+from binascii import b2a_qp
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.deliveries import Delivery
 from schemas.mail import Content
 from services.sender.adapters.smtp_session import dot_stuffed
-from services.sender.domain.mime import Mail, UnsafeHeader, compose
+from services.sender.domain.mime import Mail, UnsafeHeader, compose, quoted_printable
 
 ID = "msg_06GC8M3CFE20EBBH2S1BE9HPNB0SXKY1"
 POLICY = SMTP.clone(max_line_length=998)
@@ -272,3 +273,21 @@ def test_dot_stuffing_can_be_undone_and_ends_once(text: str) -> None:
 
 def test_dots_first_and_a_missing_line_end() -> None:
     assert dot_stuffed(b".a\r\n.\r\nb") == b"..a\r\n..\r\nb\r\n.\r\n"
+
+
+lines = st.lists(st.text(st.sampled_from("ab=. \t~\x7fü"), max_size=90), max_size=6)
+
+
+@given(lines)
+@settings(max_examples=500)
+def test_quoted_printable_is_the_standard_librarys_to_the_byte(found: list[str]) -> None:
+    raw = "".join(line + "\r\n" for line in found).encode()
+    assert quoted_printable(raw) == b2a_qp(raw)
+
+
+@pytest.mark.parametrize(
+    "line", ["a" * 74, "a" * 75, "a" * 76, "=" * 25, "=" * 26, "a" * 73 + "=", "a" * 72 + "=", ".", "..", "a ", ". "]
+)
+def test_quoted_printable_at_its_limits(line: str) -> None:
+    for raw in (f"{line}\r\n".encode(), f"x\r\n{line}\r\ny\r\n".encode()):
+        assert quoted_printable(raw) == b2a_qp(raw)
