@@ -83,6 +83,7 @@ class ForeignServer:
     port: int
     folder: Path
     stored: str  # the files it leaves, as a pattern
+    separator: bytes = b""  # what it puts after each mail
 
     @property
     def log(self) -> str:
@@ -92,7 +93,7 @@ class ForeignServer:
     def mails(self) -> list[Arrived]:
         """In the order in which they were stored."""
         files = sorted(self.folder.glob(self.stored), key=lambda file: file.stat().st_mtime_ns)
-        return [Arrived(_crlf(file.read_bytes())) for file in files]
+        return [Arrived(_crlf(file.read_bytes().removesuffix(self.separator))) for file in files]
 
     async def until_mails(self, count: int, within: float = 60) -> list[Arrived]:
         await until(lambda: len(self.mails()) >= count, within=within)
@@ -135,7 +136,7 @@ async def smtp_sink(*options: str) -> AsyncIterator[ForeignServer]:
         process = await asyncio.create_subprocess_exec(*command, cwd=folder)
         try:
             await _until_it_listens(port)
-            yield ForeignServer(port, folder, "mail.*")
+            yield ForeignServer(port, folder, "mail.*", separator=b"\n")
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
