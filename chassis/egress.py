@@ -41,6 +41,27 @@ def refusal_of_url(url: str, *, allow_loopback: bool) -> str | None:
     )
 
 
+def refusal_of_host(host: str, *, allow_private: bool) -> str | None:
+    """Why nothing may connect to `host` (a name in lower case, or an address without brackets), or None.
+
+    `allow_private` admits private networks, loopback and names of one label: for relays next door.
+    """
+    numeric = ":" in host or _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]) is not None
+    if not allow_private:
+        return _refusal_of_host(host, bracketed=":" in host)
+    if not numeric:
+        return None if _HOST.fullmatch(host) else "not a host name"
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return "not an IP address in its usual form"
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    # Link-local addresses serve a cloud machine its own secrets, and are no relay's.
+    no_host = ip.is_multicast or ip.is_unspecified or ip.is_reserved or ip.is_link_local
+    return "no mail server's address" if no_host and not ip.is_loopback else None
+
+
 def _refusal_of_parts(parts: SplitResult, url: str) -> str | None:
     if parts.scheme not in {"https", "http"}:
         return "only https URLs are called"

@@ -80,6 +80,7 @@ def _ingest(layout: Layout, settings: StackSettings, credentials: Credentials) -
         "INGEST_SEALING_KEYS": credentials.sealing_key,
         "INGEST_REPLICAS": str(settings.replicas["ingest"]),
         "INGEST_ALLOW_LOOPBACK_WEBHOOKS": "true",
+        "INGEST_ALLOW_PRIVATE_UPSTREAMS": "true",
         "INGEST_BLOB_URL": str(layout.blobs),
         **_given("INGEST_IDEMPOTENCY_WINDOW", settings.idempotency_window),
     }

@@ -20,6 +20,7 @@ from chassis.service import Crash, Part
 from chassis.table import Table, Tables
 from chassis.tail import Tail
 from schemas.envelope import Payload
+from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
@@ -35,12 +36,15 @@ from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.key_usage import TableKeyUsage
+from services.ingest.adapters.latest import ObservedDelivery
+from services.ingest.adapters.queue_controls import TableQueueControls
 from services.ingest.adapters.rate_limits import MemoryRateLimits, ValkeyRateLimits
 from services.ingest.adapters.rendering import RenderingPool
 from services.ingest.adapters.replies import LogCommands
 from services.ingest.adapters.submissions import LogSubmissions
 from services.ingest.adapters.suppressions import SuppressionEntities
 from services.ingest.adapters.templates import TableTemplates
+from services.ingest.adapters.versions import TableVersions
 from services.ingest.admission import Admission
 from services.ingest.api import errors
 from services.ingest.api.bodies import Mails
@@ -50,11 +54,16 @@ from services.ingest.api.domains import domains_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
+from services.ingest.api.policies import policies_router
+from services.ingest.api.pools import pools_router
 from services.ingest.api.projects import projects_router
+from services.ingest.api.queues import queues_router
+from services.ingest.api.routes import routes_router
 from services.ingest.api.sandbox import sandbox_router
 from services.ingest.api.suppressions import suppressions_router
 from services.ingest.api.templates import templates_router
 from services.ingest.api.unsubscribe import unsubscribe_router
+from services.ingest.api.upstreams import upstreams_router
 from services.ingest.api.webhooks import webhooks_router
 from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.handlers import AcceptMessage
@@ -62,11 +71,16 @@ from services.ingest.management.commands import ManageMessages
 from services.ingest.management.domains import ManageDomains
 from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.management.keys import ManageKeys
+from services.ingest.management.policies import ManagePolicies, kept_policies
+from services.ingest.management.pools import ShowPools
 from services.ingest.management.projects import ManageProjects
+from services.ingest.management.queues import ManageQueues
 from services.ingest.management.reads import ReadThrough
+from services.ingest.management.routes import ManageRoutes, kept_routes
 from services.ingest.management.suppressions import ManageSuppressions
 from services.ingest.management.templates import ManageTemplates
 from services.ingest.management.unsubscribe import Unsubscribe
+from services.ingest.management.upstreams import ManageUpstreams, kept_upstreams
 from services.ingest.settings import IngestSettings, seals_of
 
 _FRESH_WITHIN = 1.0  # seconds a request waits for tables that lag
@@ -97,6 +111,7 @@ class Far:
     rendering: RenderingPool
     blobs: Blobs
     presence: TopicsPresence
+    observed: ObservedDelivery
 
 
 class Kafkaside:
@@ -143,13 +158,16 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
         rendering=RenderingPool(),
         blobs=Blobs(open_storage(settings.blob_url), within=_STORAGE_WITHIN),
         presence=TopicsPresence(settings.kafka, clock, used_by("ingest")),
+        observed=ObservedDelivery(settings.kafka, clock, crash, client_id=f"{name}-observed"),
     )
     domains = tables.table(TOPICS["domains"], Domain)
     managed_domains = _managed_domains(settings, clock, domains)
     app, front, admission = _app(settings, clock, far, domains, managed_domains)
     sweeper = Sweeper(far.blobs, log, clock, crash)
     checks = DomainChecks(managed_domains.check_due, clock, crash)
-    kafka_side = Kafkaside([log, tables, far.usage, far.idempotency, far.commands, sweeper, checks], crash)
+    kafka_side = Kafkaside(
+        [log, tables, far.usage, far.idempotency, far.commands, far.observed, sweeper, checks], crash
+    )
     http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
     shared = [far.shared] if far.shared else []
     return Ingest([*shared, far.analytics, far.rendering, far.presence, kafka_side, http], crash, app)
@@ -243,8 +261,28 @@ def _app(
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, far.usage)))
     app.include_router(domains_router(gate, managed_domains))
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
+    _add_delivery(app, gate, settings, clock, far)
     app.include_router(documents_router())
     return app, Shortcut(app, direct(app, send)), admission
+
+
+def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clock, far: Far) -> None:
+    """Where mail goes and how fast."""
+    events = LogAccountEvents(far.log)
+    routes = TableVersions(far.tables.table(TOPICS["routes"], Route), clock)
+    upstreams = TableVersions(far.tables.table(TOPICS["upstreams"], Upstream), clock)
+    policies = TableVersions(far.tables.table(TOPICS["policies"], Policy), clock)
+    control_table: Table[Payload] = far.tables.table(TOPICS["queue-controls"], QueuePause, QueueFlush)
+    controls = TableQueueControls(control_table, clock)
+    seals = seals_of(settings.sealing_keys)
+    upstreams_kept = kept_upstreams(clock, upstreams, events)
+    app.include_router(routes_router(gate, ManageRoutes(kept_routes(clock, routes, events), upstreams)))
+    app.include_router(
+        upstreams_router(gate, ManageUpstreams(upstreams_kept, routes, seals, settings.allow_private_upstreams))
+    )
+    app.include_router(policies_router(gate, ManagePolicies(kept_policies(clock, policies, events))))
+    app.include_router(queues_router(gate, ManageQueues(clock, controls, far.observed, events)))
+    app.include_router(pools_router(gate, ShowPools(clock, far.observed)))
 
 
 def _message_ids(settings: IngestSettings) -> MessageIds:

@@ -1,6 +1,6 @@
 """What the handlers need of the outside, by capability. Every port that writes raises `chassis.log.LogUnavailable`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -9,17 +9,20 @@ from schemas.idempotency import Claim
 from schemas.inputs import Command, Feedback, Submit
 from schemas.mail import Lane
 from schemas.replies import Verdict
-from schemas.tables import ApiKey, Domain, DomainRecord, Project, Suppression
+from schemas.routing import PathHealth, QueueFlush, QueuePause, SenderAlive, Versioned
+from schemas.tables import ApiKey, Domain, DomainRecord, Project, QueueState, Suppression
 from schemas.templates import Template, TemplateVersion
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller, KnownKey
 from services.ingest.domain.domains import Looked
 from services.ingest.domain.pages import PageRequest
 from services.ingest.domain.parcels import Parcel
+from services.ingest.domain.queues import Place
 from services.ingest.domain.suppression_list import Selection
 from services.ingest.domain.templates import Part, Rendered
 
 P = TypeVar("P", bound=Payload)
+V = TypeVar("V", bound=Versioned)
 Algorithm = Literal["rsa", "ed25519"]
 
 
@@ -319,3 +322,63 @@ class Dns(Protocol):
     async def look(self, record: DomainRecord) -> Looked:
         """What stands where the record should stand. Never raises: silence is an answer, too."""
         ...
+
+
+class Versions(Protocol[V]):
+    """Routes, upstreams or policies. `owner` is a project, or "" for the installation."""
+
+    def find(self, owner: str, entity_id: str) -> V | None:
+        """Of exactly this owner, a deleted one, too."""
+        ...
+
+    def live(self, owner: str) -> Sequence[V]:
+        """What is not deleted, oldest first."""
+        ...
+
+    def all_live(self) -> Sequence[V]:
+        """Of every owner."""
+        ...
+
+    def deleted(self, owner: str) -> Sequence[V]:
+        """By time of deletion, the oldest first."""
+        ...
+
+    def page(self, owner: str, page: PageRequest) -> tuple[Sequence[V], str | None]:
+        """The owner's and the installation's, newest first, and the cursor of the next page where there is more."""
+        ...
+
+    async def put(self, entity: V) -> None:
+        """Returns when it is in the log and applied here."""
+        ...
+
+    async def remove(self, entity_id: str) -> None: ...
+
+
+class QueueControls(Protocol):
+    """Stopped queues, and wishes to send what waits in one."""
+
+    def paused(self, owner: str, place: Place) -> QueuePause | None: ...
+
+    def pauses(self, owners: frozenset[str]) -> Sequence[QueuePause]: ...
+
+    def flushes(self, owner: str) -> Sequence[QueueFlush]: ...
+
+    async def pause(self, pause: QueuePause) -> None: ...
+
+    async def resume(self, owner: str, place: Place) -> None: ...
+
+    async def flush(self, flush: QueueFlush) -> None: ...
+
+    async def forget(self, flush: QueueFlush) -> None:
+        """Every router has seen it long ago."""
+        ...
+
+
+class Observed(Protocol):
+    """What routers and senders said last; it may be seconds old."""
+
+    def queues(self) -> Iterable[QueueState]: ...
+
+    def senders(self) -> Iterable[SenderAlive]: ...
+
+    def health(self) -> Iterable[PathHealth]: ...

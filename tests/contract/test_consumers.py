@@ -14,12 +14,16 @@ from chassis.table import Table, Tables
 from schemas.deliveries import Delivery
 from schemas.envelope import Payload, decode
 from schemas.replies import Verdict
+from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.ingest.adapters.directory import KeyIndex
 from services.ingest.adapters.idempotency import read as read_claim
+from services.ingest.adapters.latest import LatestRecords
+from services.ingest.adapters.queue_controls import TableQueueControls
 from services.ingest.adapters.templates import TableTemplates
+from services.ingest.adapters.versions import TableVersions
 from services.router.adapters.ladders import ProjectLadders
 from services.router.adapters.suppressions import SuppressionIndex as RouterSuppressions
 from services.sender.adapters.suppressions import SuppressionIndex as SenderSuppressions
@@ -93,6 +97,31 @@ def templates(record: Incoming) -> None:
     assert record.key in table
 
 
+def queue_controls(record: Incoming) -> None:
+    table: Table[Payload] = tables().table(TOPICS["queue-controls"], QueuePause, QueueFlush)
+    controls = TableQueueControls(table, SystemClock())
+    table.apply(record)
+    (control,) = table.values()
+    assert isinstance(control, QueuePause | QueueFlush)
+    owner = control.project_id
+    assert [*controls.pauses(frozenset({owner})), *controls.flushes(owner)] == [control]
+
+
+def latest_of(entry: str) -> Read:
+    """Kept as bytes, read when somebody asks."""
+    latest = LatestRecords(TOPICS[entry])
+
+    def read(record: Incoming) -> None:
+        latest.apply(record)
+        assert list(latest.read())
+
+    return read
+
+
+def versions(_: Tables, table: Any) -> None:
+    TableVersions(table, SystemClock())
+
+
 def plain(_: Tables, __: object) -> None:
     """The service reads the table as it is."""
 
@@ -112,6 +141,12 @@ READERS: dict[tuple[str, str], Read] = {
         "webhook-endpoints", WebhookEndpoint, lambda made, table: EndpointTable(made, table, SystemClock())
     ),
     ("templates", "ingest"): templates,
+    ("routes", "ingest"): table_of("routes", Route, versions),
+    ("upstreams", "ingest"): table_of("upstreams", Upstream, versions),
+    ("policies", "ingest"): table_of("policies", Policy, versions),
+    ("queue-controls", "ingest"): queue_controls,
+    ("queue-state", "ingest"): latest_of("queue-state"),
+    ("path-health", "ingest"): latest_of("path-health"),
     ("idempotency", "ingest"): claim,
     ("replies", "ingest"): verdict,
     ("deliveries.main.express", "sender"): mail,

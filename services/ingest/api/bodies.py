@@ -64,6 +64,12 @@ async def read_object(request: Request) -> dict[str, Any]:
     return parse_object(await read_body(request, MAX_SMALL_BODY_OCTETS))
 
 
+async def read_optional_object(request: Request) -> dict[str, Any]:
+    """The same where nothing has to be said: no body is an empty object."""
+    raw = await read_body(request, MAX_SMALL_BODY_OCTETS)
+    return parse_object(raw) if raw else {}
+
+
 def page_response(data: list[dict[str, Any]], cursor: str | None) -> Response:
     """A page in the list shape of the API."""
     return json_response({"object": "list", "data": data, "has_more": cursor is not None, "next_cursor": cursor})

@@ -3,10 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from chassis.http import json_response
-from services.ingest.api.bodies import MAX_SMALL_BODY_OCTETS, page_response, read_body, read_object
+from services.ingest.api.bodies import page_response, read_object, read_optional_object
 from services.ingest.api.edge import Gate
 from services.ingest.domain.pages import read_page
-from services.ingest.domain.submission import parse_object
 from services.ingest.management.keys import ManageKeys
 
 
@@ -28,8 +27,7 @@ def keys_router(gate: Gate, keys: ManageKeys) -> APIRouter:
 
     async def rotate(request: Request) -> Response:
         caller = await gate.admit(request, "api_keys.write")
-        raw = await read_body(request, MAX_SMALL_BODY_OCTETS)
-        body = parse_object(raw) if raw else {}  # all of its members have a default
+        body = await read_optional_object(request)
         return json_response(await keys.rotate(caller, request.path_params["key_id"], body), status=201)
 
     async def revoke(request: Request) -> Response:

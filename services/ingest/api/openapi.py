@@ -8,11 +8,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import orjson
 
 from schemas.events import SuppressionOrigin, SuppressionReason
+from schemas.mail import Lane
+from services.ingest.api.openapi_delivery import DELIVERY_SHAPES, KIND
 from services.ingest.api.openapi_shapes import INTEGER, SHAPES, STATUS, STRING, TIME, Schema, page_of, ref
 from services.ingest.domain.access import Scope
 from services.ingest.domain.error_codes import error_codes, errors_page
@@ -61,12 +63,17 @@ _QUERY: Mapping[str, Schema] = {
     "origin": {"type": "string", "enum": list(get_args(SuppressionOrigin))},
     "project_id": STRING,
     "version": {"type": "integer", "minimum": 1},
+    "kind": KIND,
+    "destination": STRING,
+    "provider_group": STRING,
+    "lane": {"type": "string", "enum": list(get_args(Lane))},
 }
 _PAGE = ("limit", "after")
 _OF_MESSAGES = ("status", "recipient", "recipient_domain", "from", "subject", "tag", "since", "until")
 _OF_SUPPRESSIONS = ("reason", "origin", "tag", "search")
 _HTML, _TEXT = "text/html", "text/plain"
 _ONE_TEMPLATE, _ONE_MESSAGE = "/v1/templates/{name_or_id}", "/v1/messages/{message_id}"
+_ONE_QUEUE = "/v1/queues/{queue}"
 
 
 def _suppression_routes(path: str, what: str) -> list[Operation]:
@@ -80,6 +87,25 @@ def _suppression_routes(path: str, what: str) -> list[Operation]:
                   {200: ref("SuppressionWithCauses")}, query=_OF_SUPPRESSIONS, errors=(404,)),
         Operation("DELETE", one, f"Take an address off the list ({what})", "suppressions.write",
                   {200: ref("Deleted")}, query=_OF_SUPPRESSIONS, errors=(404,)),
+    ]  # fmt: skip
+
+
+def _versioned_routes(what: Literal["route", "upstream", "policy"], plural: str, about: str) -> list[Operation]:
+    path, shape = f"/v1/{plural}", what.capitalize()
+    one = f"{path}/{{{what}_id}}"
+    scopes: dict[str, Any] = {"read": f"{plural}.read", "write": f"{plural}.write"}
+    return [
+        Operation("POST", path, f"Make {about}; with an admin key for all projects", scopes["write"],
+                  {201: ref(shape)}, f"New{shape}", errors=(409,)),
+        Operation("GET", path, f"{plural.capitalize()} of the project and of the installation, newest first",
+                  scopes["read"], {200: page_of(ref(shape))}, query=_PAGE),
+        Operation("GET", one, f"One {what}", scopes["read"], {200: ref(shape)}, errors=(404,)),
+        Operation("PATCH", one, f"A new version of the {what}; what is not named stays", scopes["write"],
+                  {200: ref(shape)}, f"{shape}Change", errors=(404,)),
+        Operation("DELETE", one, f"Remove the {what}; this can be undone", scopes["write"],
+                  {200: ref("Deleted")}, errors=(404, 409)),
+        Operation("POST", f"{one}/undo", "Back to what it said before the last change, a deletion included",
+                  scopes["write"], {200: {"anyOf": [ref(shape), ref("Deleted")]}}, errors=(404, 409)),
     ]  # fmt: skip
 
 
@@ -158,6 +184,20 @@ OPERATIONS: list[Operation] = [
               errors=(404,)),
     Operation("PATCH", "/v1/projects/{project_id}", "Change a project; what is not named stays", "projects.write",
               {200: ref("Project")}, "ProjectChange", errors=(404,)),
+    *_versioned_routes("route", "routes", "a rule that chooses a path"),
+    *_versioned_routes("upstream", "upstreams", "a smarthost, by a provider's name or by hand"),
+    *_versioned_routes("policy", "policies", "a policy: retries, TLS and pace by where mail goes"),
+    Operation("GET", "/v1/pools", "Pools of senders, with their reputation", "pools.read", {200: page_of(ref("Pool"))}),
+    Operation("GET", "/v1/pools/{pool}", "One pool", "pools.read", {200: ref("Pool")}, errors=(404,)),
+    Operation("GET", "/v1/queues", "What waits where, the longest queue first", "queues.read",
+              {200: page_of(ref("Queue"))}, query=(*_PAGE, "kind", "destination", "provider_group", "lane")),
+    Operation("GET", _ONE_QUEUE, "One queue", "queues.read", {200: ref("Queue")}, query=("kind",)),
+    Operation("POST", f"{_ONE_QUEUE}/pause", "Stop a queue: its mail waits; a project's key stops its own mail",
+              "queues.write", {200: ref("Queue")}, "Pause", body_may_be_missing=True, query=("kind",), errors=(409,)),
+    Operation("POST", f"{_ONE_QUEUE}/resume", "Let a queue go on", "queues.write", {200: ref("Queue")}, "QueueOrder",
+              body_may_be_missing=True, query=("kind",), errors=(409,)),
+    Operation("POST", f"{_ONE_QUEUE}/flush", "What waits for its next attempt is due at once", "queues.write",
+              {200: ref("Queue")}, "QueueOrder", body_may_be_missing=True, query=("kind",)),
     Operation("GET", "/u/{token}", "The page of an unsubscribe link: it asks", None, {200: _HTML, 404: _HTML}),
     Operation("POST", "/u/{token}", "Unsubscribe (RFC 8058)", None, {200: _HTML, 400: _HTML, 404: _HTML},
               errors=(413,)),
@@ -202,7 +242,7 @@ def document() -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": SHAPES,
+            "schemas": SHAPES | DELIVERY_SHAPES,
             "headers": _HEADERS | _REPLAYED,
             "parameters": {"X-Request-Id": _REQUEST_ID},
             "responses": _errors(),

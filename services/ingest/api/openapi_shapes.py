@@ -8,7 +8,17 @@ from typing import Any, get_args
 from schemas.events import MESSAGE_EVENTS, SuppressionOrigin, SuppressionReason
 from schemas.mail import OnUnknown, Priority, Status
 from schemas.tables import RecordStatus
-from services.ingest.domain import attachments, batch, endpoints, fields, key_requests, projects, recipients, submission
+from services.ingest.domain import (
+    attachments,
+    batch,
+    durations,
+    endpoints,
+    fields,
+    key_requests,
+    projects,
+    recipients,
+    submission,
+)
 from services.ingest.domain.access import ONLY_OF_ADMINS, SCOPES
 
 Schema = dict[str, Any]
@@ -139,7 +149,7 @@ _PROJECT = {
     "from": ADDRESS,
     "unsubscribe_tags": {"anyOf": [{"const": projects.ALL_TAGS}, array(STRING, fields.MAX_TAGS)]},
     "retry_schedule": or_null(
-        array(STRING, projects.MAX_RETRIES)
+        array(STRING, durations.MAX_RETRIES)
         | {"minItems": 1, "description": "The waits between attempts (`30s`, `5m`, `2h`); null: the service's own."}
     ),
 }

@@ -26,9 +26,32 @@ Scope = Literal[
     "api_keys.write",
     "projects.read",
     "projects.write",
+    "routes.read",
+    "routes.write",
+    "upstreams.read",
+    "upstreams.write",
+    "pools.read",
+    "policies.read",
+    "policies.write",
+    "queues.read",
+    "queues.write",
 ]
-# What admin keys are for, and all that they may do: a project and its first keys.
-OF_ADMINS: frozenset[str] = frozenset({"api_keys.read", "api_keys.write", "projects.read", "projects.write"})
+# Where mail goes and how fast: a project's own rules with its keys, those of the installation with an admin key.
+OF_DELIVERY: frozenset[str] = frozenset(
+    {
+        "routes.read",
+        "routes.write",
+        "upstreams.read",
+        "upstreams.write",
+        "pools.read",
+        "policies.read",
+        "policies.write",
+        "queues.read",
+        "queues.write",
+    }
+)
+# What admin keys are for, and all that they may do: a project and its first keys, and what holds for all projects.
+OF_ADMINS: frozenset[str] = OF_DELIVERY | {"api_keys.read", "api_keys.write", "projects.read", "projects.write"}
 # No other key may have these, `*` does not mean them.
 ONLY_OF_ADMINS: frozenset[str] = frozenset({"projects.read", "projects.write"})
 SCOPES: frozenset[str] = frozenset(get_args(Scope)) - ONLY_OF_ADMINS  # what a key can be given
@@ -86,7 +109,7 @@ def bearer_of(authorization: str | None) -> str:
 
 
 def may(caller: Caller, scope: Scope) -> bool:
-    """Admin keys make projects and keys, and do nothing else; nobody else makes projects."""
+    """Admin keys see to what is everybody's, and to no project's mail; nobody else makes projects."""
     if caller.environment == "admin":
         return scope in OF_ADMINS
     return scope not in ONLY_OF_ADMINS and (scope in caller.scopes or EVERYTHING in caller.scopes)

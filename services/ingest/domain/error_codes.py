@@ -100,6 +100,7 @@ FIELD_CODES: Mapping[str, str] = {
     "too_many": "The list has more entries than it may.",
     "unknown_event": "There is no such event type.",
     "unknown_field": "There is no such field.",
+    "unknown_path": "There is no such upstream.",
     "unknown_project": "There is no such project.",
     "unknown_scope": "There is no such scope.",
     "unknown_template": "There is no such template.",

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, get_args
 
 from schemas.tables import Plan, Project
-from schemas.topics import parse_duration
 from services.ingest.domain.addresses import InvalidAddress, parse_address
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
+from services.ingest.domain.durations import duration_shown, read_retry_schedule
 from services.ingest.domain.faults import Fault, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags
 
@@ -17,12 +16,6 @@ MAX_NAME = 100
 STANDARD_REQUESTS_PER_MINUTE = 1000
 MAX_REQUESTS_PER_MINUTE = 10_000_000  # beyond it a limit is a typing error
 ALL_TAGS = "*"
-MAX_RETRIES = 20
-SHORTEST_WAIT = timedelta(seconds=1)
-LONGEST_WAIT = timedelta(hours=48)
-# The content of a mail is kept for 7 days: what its retries take together leaves room for queues and slow servers.
-LONGEST_SCHEDULE = timedelta(days=5)
-_UNITS_MS = (("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ def read_project(body: Mapping[str, Any], before: ProjectSettings = NEW) -> Proj
     tags = _unsubscribe_tags(body.get("unsubscribe_tags", before.unsubscribe_tags), faults)
     waits = before.retry_schedule_ms
     if "retry_schedule" in body:
-        waits = _retry_schedule(body["retry_schedule"], faults)
+        waits = read_retry_schedule(body["retry_schedule"], faults)
     if faults:
         raise invalid(faults)
     return ProjectSettings(name, sender, plan, per_minute, tags, waits)
@@ -81,7 +74,7 @@ def project_shown(project: Project) -> dict[str, Any]:
         "requests_per_minute": requests_per_minute_of(project),
         "from": project.default_from,
         "unsubscribe_tags": project.unsubscribe_tags,
-        "retry_schedule": None if waits is None else [_as_text(wait) for wait in waits],
+        "retry_schedule": None if waits is None else [duration_shown(wait) for wait in waits],
         "created_at": project.created_at,
     }
 
@@ -144,41 +137,3 @@ def _unsubscribe_tags(value: Any, faults: list[Fault]) -> tuple[str, ...]:
         for fault in found
     ]
     return tags
-
-
-def _retry_schedule(value: Any, faults: list[Fault]) -> tuple[int, ...] | None:
-    """The waits in ms; null for the service's own schedule."""
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        faults.append(Fault("retry_schedule", "invalid_type", "It is a list of durations such as `30s` and `5m`."))
-        return None
-    if not 1 <= len(value) <= MAX_RETRIES:
-        code = "too_many" if value else "required"
-        faults.append(Fault("retry_schedule", code, f"It has 1 to {MAX_RETRIES} durations."))
-        return None
-    waits = [_wait(text) for text in value]
-    message = "A wait is a duration such as `30s`, `5m` or `2h`, from 1s to 48h."
-    wrong = [number for number, wait in enumerate(waits) if wait is None]
-    faults += [Fault(f"retry_schedule[{number}]", "invalid_value", message) for number in wrong]
-    known = [wait for wait in waits if wait is not None]
-    if not wrong and sum(known, timedelta()) > LONGEST_SCHEDULE:
-        message = f"The waits are {LONGEST_SCHEDULE.days} days together at most."
-        faults.append(Fault("retry_schedule", "invalid_value", message))
-    return tuple(round(wait / timedelta(milliseconds=1)) for wait in known)
-
-
-def _wait(text: Any) -> timedelta | None:
-    try:
-        found = parse_duration(text)
-    except OverflowError:
-        return None
-    return found if isinstance(found, timedelta) and SHORTEST_WAIT <= found <= LONGEST_WAIT else None
-
-
-def _as_text(wait_ms: int) -> str:
-    """As people write it, in the largest unit that divides it."""
-    for unit, unit_ms in _UNITS_MS:
-        if wait_ms % unit_ms == 0:
-            return f"{wait_ms // unit_ms}{unit}"
-    return f"{wait_ms / 1000}s"

@@ -145,6 +145,7 @@ async def replica(
         "message_id_secrets": "1:" + "ab" * 32,
         "sealing_keys": SEALING_KEY,
         "allow_loopback_webhooks": True,
+        "allow_private_upstreams": True,
         "kafka": kafka_settings(broker.bootstrap_servers),
     }
     service = await build(IngestSettings(**values | settings))

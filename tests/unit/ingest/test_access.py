@@ -4,6 +4,7 @@ import pytest
 
 from services.ingest.domain.access import (
     OF_ADMINS,
+    OF_DELIVERY,
     ONLY_OF_ADMINS,
     SCOPES,
     Caller,
@@ -29,9 +30,10 @@ def test_each_scope_opens_its_own_door_only(scope: Scope) -> None:
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES | ONLY_OF_ADMINS))
-def test_admin_keys_make_projects_and_keys_and_do_nothing_else(scope: Scope) -> None:
+def test_admin_keys_see_to_what_is_everybodys_and_do_nothing_else(scope: Scope) -> None:
     assert may(caller("*", environment="admin"), scope) is (scope in OF_ADMINS)
-    assert sorted(OF_ADMINS) == ["api_keys.read", "api_keys.write", "projects.read", "projects.write"]
+    assert sorted(OF_ADMINS - OF_DELIVERY) == ["api_keys.read", "api_keys.write", "projects.read", "projects.write"]
+    assert {scope.partition(".")[0] for scope in OF_DELIVERY} == {"routes", "upstreams", "pools", "policies", "queues"}
 
 
 @pytest.mark.parametrize("scope", sorted(ONLY_OF_ADMINS))

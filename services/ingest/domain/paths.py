@@ -1,0 +1,132 @@
+"""Names that routing knows: paths, pools, provider groups, domains and patterns of them; read from a request's fields."""
+
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+from schemas.mail import Tls
+from schemas.topics import TOPICS
+from services.ingest.domain.addresses import InvalidAddress, parse_domain
+from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
+from services.ingest.domain.faults import Fault
+from services.ingest.domain.fields import is_tag
+
+POOLS: frozenset[str] = frozenset(
+    entry.split(".")[1] for entry in TOPICS if entry.startswith("deliveries.")
+)  # each has senders of its own
+DIRECT = "mx:"  # and a pool: straight to the recipient's mail exchangers
+SMARTHOST = "upstream"  # the one in the environment of the senders
+MAX_NAME = 100
+MAX_ENTRIES = 100  # of one list
+
+_UPSTREAM_ID = re.compile(r"ups_[0-9A-Z]{1,40}")
+_GROUP = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
+
+
+def is_path(name: str) -> bool:
+    """Whether it has the form of a path that mail can be sent over."""
+    if name.startswith(DIRECT):
+        return name.removeprefix(DIRECT) in POOLS
+    return name == SMARTHOST or is_upstream_id(name)
+
+
+def is_upstream_id(name: str) -> bool:
+    return _UPSTREAM_ID.fullmatch(name) is not None
+
+
+def path(name: str) -> str:
+    """Raises ValueError."""
+    if not is_path(name):
+        pools = ", ".join(f"`{DIRECT}{pool}`" for pool in sorted(POOLS))
+        raise ValueError(f"A path is {pools} (direct), an upstream's id, or `{SMARTHOST}`: the senders' own smarthost.")
+    return name
+
+
+def read_name(value: Any, faults: list[Fault]) -> str:
+    if isinstance(value, str) and 0 < len(value) <= MAX_NAME and not FORBIDDEN_IN_HEADERS.search(value):
+        return value
+    code = "required" if value is None or value == "" else "invalid_value"
+    faults.append(Fault("name", code, f"A name is one line of 1 to {MAX_NAME} characters."))
+    return ""
+
+
+def read_tls(value: Any, faults: list[Fault]) -> Tls | None:
+    """Null leaves it open."""
+    if value is None:
+        return None
+    if isinstance(value, str) and value in get_args(Tls):
+        tls: Tls = value  # type: ignore[assignment]  # it is in the Literal: checked in the line above
+        return tls
+    message = (
+        "`tls` is `opportunistic` (encrypt where it is offered) or `required` (encrypted and verified, or not at all)."
+    )
+    faults.append(Fault("tls", "invalid_value", message))
+    return None
+
+
+def read_number(value: Any, field: str, most: int, faults: list[Fault]) -> int | None:
+    """From 1 to `most`; null for none."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
+        return value
+    faults.append(Fault(field, "invalid_value", f"It is a whole number from 1 to {most}."))
+    return None
+
+
+def read_rate(value: Any, field: str, most: float, faults: list[Fault]) -> float | None:
+    """Mails per second, from 0.001 (one in 17 minutes) on; null for no limit."""
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.001 <= value <= most:
+        return float(value)
+    faults.append(Fault(field, "invalid_value", f"It is a number of mails per second, from 0.001 to {most:g}."))
+    return None
+
+
+def read_list(value: Any, field: str, read: Callable[[str], str], faults: list[Fault]) -> tuple[str, ...]:
+    """A list of names, or null for none. `read` raises ValueError, whose message is the fault's."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        faults.append(Fault(field, "invalid_type", f"`{field}` is a list of strings."))
+        return ()
+    if len(value) > MAX_ENTRIES:
+        faults.append(Fault(field, "too_many", f"There may be {MAX_ENTRIES} entries."))
+        return ()
+    found = []
+    for index, item in enumerate(value):
+        try:
+            found.append(read(item if isinstance(item, str) else ""))
+        except ValueError as error:
+            faults.append(Fault(f"{field}[{index}]", "invalid_value", str(error)))
+    return tuple(dict.fromkeys(found))
+
+
+def domain(text: str) -> str:
+    """As an A-label in lower case. Raises ValueError."""
+    try:
+        return parse_domain(text)
+    except InvalidAddress:
+        raise ValueError("A domain is written as in an address: `example.com`.") from None
+
+
+def domain_or_below(text: str) -> str:
+    """A domain, or `*.` and a domain for all that is below it. Raises ValueError."""
+    if text.startswith("*."):
+        return f"*.{domain(text[2:])}"
+    return domain(text)
+
+
+def provider_group(text: str) -> str:
+    """Raises ValueError."""
+    if _GROUP.fullmatch(text) is None:
+        raise ValueError("A provider group is a name such as `google`, or a domain whose provider nobody knows.")
+    return text
+
+
+def tag(text: str) -> str:
+    """Raises ValueError."""
+    if not is_tag(text):
+        raise ValueError("A tag is 1 to 64 letters, digits, hyphens or underscores.")
+    return text
