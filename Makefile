@@ -100,6 +100,9 @@ isolate: setup ## Import each service with nothing installed but its own lock
 bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 40 minutes
 	@$(RUN)/python -m tests.bench --seconds $(or $(SECONDS),60) --runs $(or $(RUNS),3) --keep
 
+bench-sender: setup ## The sender alone, beside bare signatures and plain aiosmtplib; a minute
+	@$(RUN)/python -m tests.bench.alone
+
 bench-scheduled: setup ## How a router starts that has COUNT=100000 mails for another day
 	@$(RUN)/python -m tests.bench.standing scheduled --count $(or $(COUNT),100000) --keep
 
@@ -110,4 +113,4 @@ schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.
 	@$(RUN)/python -m schemas.generate
 	@$(RUN)/python -m services.ingest.api.openapi
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-scheduled bench-waiting schemas
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-scheduled bench-waiting schemas

@@ -45,6 +45,8 @@ _BARS: dict[str, tuple[Literal["<=", ">="], float]] = {
     "waiting, filled: router MB": ("<=", 500),
     "waiting, with its files: router MB": ("<=", 500),
     "waiting, without its files: router MB": ("<=", 500),
+    "sender alone: mails / signatures": (">=", 0.45),
+    "replies after 20 ms: ours / aiosmtplib": (">=", 1.8),
     "batch of 1000 ingest CPU-s per 1,000": ("<=", 0.2),
     "critical p99 beside bulk over idle, same destination": ("<=", 1.5),
     "critical p99 beside bulk over idle, another destination": ("<=", 1.5),

@@ -1,7 +1,7 @@
 """A mail server that takes everything and keeps nothing but when: a line "message-id seconds" per 250, monotonic.
 
-Lean, so that it is not what is measured. `python -m tests.bench.sink PORT FILE`. While FILE.slow is there, each RCPT of
-one destination takes a while.
+Lean, so that it is not what is measured. `python -m tests.bench.sink PORT FILE [DELAY]`: with a delay every reply comes so
+many seconds after its command. While FILE.slow is there, each RCPT of one destination takes a while.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ _WRITE_EVERY = 0.1  # seconds
 _SLOW_FOR = b"@slow.example>"  # tests.bench.mails.SLOW_DESTINATION
 _SLOW_SECONDS = 0.25
 _END = b"\r\n.\r\n"
-_EHLO = b"250-sink.example\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 10485760\r\n"
+_EHLO = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 10485760\r\n"
 
 
 class Session(asyncio.Protocol):
     """One connection: commands until DATA, then a mail until its dot."""
 
     slow = False  # of all sessions
+    delay = 0.0  # seconds
 
     def __init__(self, taken: list[bytes]) -> None:
         self._taken = taken
@@ -31,7 +32,7 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
-        self._transport.write(b"220 sink.example ESMTP\r\n")
+        self._say(b"220 sink.example ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -45,25 +46,35 @@ class Session(asyncio.Protocol):
         self._buffer = rest
         verb = bytes(line[:4]).upper()
         if verb == b"EHLO":
-            self._transport.write(_EHLO)
+            self._say(_EHLO)
         elif verb == b"DATA":
             self._in_data = True
-            self._transport.write(b"354 go ahead\r\n")
+            self._say(b"354 go ahead\r\n")
         elif verb == b"QUIT":
             self._transport.write(b"221 2.0.0 bye\r\n")
             self._transport.close()
             return False
         elif Session.slow and verb == b"RCPT" and _SLOW_FOR in line:
-            asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._transport.write, b"250 2.1.5 ok\r\n")
+            asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._write, b"250 2.1.5 ok\r\n")
         else:
-            self._transport.write(b"250 2.0.0 ok\r\n")
+            self._say(b"250 2.0.0 ok\r\n")
         return True
+
+    def _say(self, reply: bytes) -> None:
+        if Session.delay:
+            asyncio.get_running_loop().call_later(Session.delay, self._write, reply)
+        else:
+            self._write(reply)
+
+    def _write(self, reply: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(reply)
 
     def _mail(self) -> bool:
         end = self._buffer.find(_END)
         if end < 0:
             return False
-        self._transport.write(b"250 2.0.0 taken\r\n")
+        self._say(b"250 2.0.0 taken\r\n")
         # At the start of a line: a signature names the field, too.
         began = bytes(self._buffer[:4096]).lower().find(b"\nmessage-id:")
         opened = self._buffer.find(b"<", began) + 1 if began >= 0 else 0
@@ -91,5 +102,6 @@ async def serve(port: int, file: BinaryIO, slow: Path) -> None:
 
 
 if __name__ == "__main__":
+    Session.delay = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     with Path(sys.argv[2]).open("wb") as found:
         uvloop.run(serve(int(sys.argv[1]), found, Path(sys.argv[2] + ".slow")))
