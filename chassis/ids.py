@@ -9,9 +9,10 @@ installation made it for this project: another project's key gets 404 without a 
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import randbits
+from typing import TypeVar
 
 from schemas.mail import Lane
 
@@ -25,6 +26,7 @@ _MESSAGE_CHARACTERS, _MESSAGE_OCTETS = 32, 20
 _MAC, _RANDOM, _PARTITION, _VERSION = 48, 48, 10, 4
 
 RandomBits = Callable[[int], int]
+T = TypeVar("T")
 
 
 def encode_base32(number: int, characters: int) -> str:
@@ -37,6 +39,11 @@ def encode_base32(number: int, characters: int) -> str:
 def new_id(prefix: str, now_ms: int, random_bits: RandomBits = randbits) -> str:
     """`prefix_` and 26 digits: 48 bits of time, 82 of chance."""
     return f"{prefix}_{encode_base32((now_ms << 82) | random_bits(82), 26)}"
+
+
+def shuffled(items: Sequence[T], random_bits: RandomBits = randbits) -> list[T]:
+    """The same in an order by chance."""
+    return sorted(items, key=lambda _: random_bits(32))
 
 
 def derived_id(prefix: str, *parts: str) -> str:

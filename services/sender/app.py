@@ -21,15 +21,21 @@ from schemas.mail import Lane
 from schemas.tables import Suppression
 from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.blobs import StoredMails
+from services.sender.adapters.destinations import DestinationReports
+from services.sender.adapters.direct import DirectWays
 from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
+from services.sender.adapters.mta_sts import StsPolicies
+from services.sender.adapters.resolver import CachedResolver
 from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.signing import SendingDomains
 from services.sender.adapters.slots import PathSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import SetUp
 from services.sender.adapters.suppressions import SuppressionIndex
+from services.sender.adapters.upstreams import UpstreamWays
 from services.sender.adapters.ways import PathWays
+from services.sender.domain.mx import Guard
 from services.sender.handlers import Attempts, Timing
 from services.sender.intake import Intake
 from services.sender.ports import Server
@@ -68,6 +74,21 @@ class Sender:
         )
         journal, carrier = AttemptJournal(log, tail, clock), carrier_of(settings)
         domains = SendingDomains(log, tail, clock, seals_of(settings.sealing_keys))
+        resolver, guard = CachedResolver(settings.dns_servers, clock), guard_of(settings)
+        upstreams = UpstreamWays(
+            log, tail, clock, seals_of(settings.sealing_keys), pool=settings.pool, resolver=resolver, guard=guard
+        )
+        policies, destinations = StsPolicies(resolver, guard, clock), DestinationReports(log, clock)
+        direct = DirectWays(
+            resolver,
+            policies,
+            destinations,
+            guard,
+            clock,
+            port=settings.mx_port,
+            sources=settings.source_addresses,
+        )
+        ways = PathWays(smarthost_of(settings), upstreams, direct, pool=settings.pool)
         attempts = Attempts(
             owner=new_id(f"snd_{settings.instance}", clock.now_ms()),
             timing=timing_of(settings),
@@ -83,7 +104,7 @@ class Sender:
                 domains,
                 return_paths_of(settings),
             ),
-            ways=PathWays(upstream_of(settings)),
+            ways=ways,
             slots=PathSlots(settings.connections),
             carrier=carrier,
             sandbox=LoggedSandbox(log),
@@ -101,6 +122,9 @@ class Sender:
             tail,
             tables,
             domains,
+            upstreams,
+            policies,
+            destinations,
             carrier,
             self._consumer,
             self._intake,
@@ -136,7 +160,13 @@ def return_paths_of(settings: SenderSettings) -> ReturnPaths | None:
     return ReturnPaths({version: secret.get_secret_value() for version, secret in secrets.items()})
 
 
-def upstream_of(settings: SenderSettings) -> Server:
+def guard_of(settings: SenderSettings) -> Guard:
+    return Guard(settings.mx_allowed_networks, frozenset({settings.helo_name.lower(), *settings.source_addresses}))
+
+
+def smarthost_of(settings: SenderSettings) -> Server | None:
+    if settings.upstream is None:
+        return None
     password = settings.upstream_password
     return Server(
         *_host_and_port(settings.upstream),

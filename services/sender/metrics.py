@@ -39,3 +39,11 @@ CONNECTIONS_FAILED = Counter(
 )
 JOURNAL_REREADS = Counter("sender_journal_rereads", "Times a journal partition was read again from an earlier time.")
 JOURNAL_MALFORMED = Counter("sender_journal_malformed_records", "Journal records that can not be read; passed over.")
+DNS_FAILED = Counter("sender_dns_failures", "DNS questions that nobody answered in time, or all refused to.", ["type"])
+MTA_STS = Counter(
+    "sender_mta_sts",
+    "Looks at a domain's MTA-STS policy by its mode (enforce, testing, none), and whether its MX fit (ok, mismatch).",
+    ["mode", "result"],
+)
+MTA_STS_FETCHES = Counter("sender_mta_sts_fetches", "Policies fetched, by result (ok, failed, malformed).", ["result"])
+DESTINATIONS_TOLD = Counter("sender_destinations_published", "Provider groups of destinations told to the routers.")

@@ -38,6 +38,7 @@ class Server:
     password: str | None = field(default=None, repr=False)
     address: str | None = None  # of the host, where it is settled; None: whatever the system resolves it to
     source_address: str | None = None  # of ours, to connect from; None: whatever the system takes
+    version: int = 0  # of the settings above: another one has connections of its own
 
 
 @dataclass(frozen=True, slots=True)

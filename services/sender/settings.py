@@ -1,10 +1,11 @@
 """What the sender is told by its environment (`SENDER_*`, `KAFKA_*`)."""
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chassis.sealing import Seals
 from chassis.settings import ServiceSettings, VersionedSecrets
@@ -18,6 +19,34 @@ def _host_and_port(text: str) -> str:
     return text
 
 
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _addresses(text: object) -> object:
+    """A comma list of IP addresses."""
+    return tuple(str(ip_address(part)) for part in _parts(text)) if isinstance(text, str) else text
+
+
+def _networks(text: object) -> object:
+    """A comma list of CIDR blocks."""
+    return tuple(ip_network(part) for part in _parts(text)) if isinstance(text, str) else text
+
+
+def _servers(text: object) -> object:
+    """`address[:port],…`, IPv6 in brackets, as (address, port); names can not be resolved by asking themselves."""
+    return tuple(_server(part) for part in _parts(text)) if isinstance(text, str) else text
+
+
+def _server(text: str) -> tuple[str, int]:
+    bare = text.count(":") > 1 and not text.startswith("[")
+    address, _, port = (text, "", "") if bare else text.partition("]:" if text.startswith("[") else ":")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("write address[:port], an IPv6 address with a port in brackets")
+    return str(ip_address(address.strip("[]"))), int(port or 53)
+
+
+Network = IPv4Network | IPv6Network
 HostPort = Annotated[str, AfterValidator(_host_and_port)]
 
 
@@ -25,8 +54,8 @@ class SenderSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="SENDER_", extra="ignore")
 
     port: int = 8083
-    # The smarthost that live mail goes to; mail of test keys goes nowhere.
-    upstream: HostPort
+    # The smarthost of the path `upstream`; none: mail goes to the recipients' own servers, or to the upstreams of routes.
+    upstream: HostPort | None = None
     # opportunistic: encrypt where offered, with any certificate; required: encrypted and verified, or not at all.
     upstream_tls: Literal["opportunistic", "required"] = "opportunistic"
     upstream_username: str | None = None
@@ -56,6 +85,14 @@ class SenderSettings(ServiceSettings):
     sealing_keys: SecretStr | None = None
     # Make the addresses that bounces go to, where a domain has a return path in DNS; none: bounces go to From.
     return_path_secrets: VersionedSecrets | None = None
+    # Comma list of addresses of this machine to leave from on the way to MX; none: whatever the system takes.
+    source_addresses: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)] = ()
+    # Comma list of address[:port] of resolvers that are asked for MX; none: the machine's own.
+    dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(_servers)] = ()
+    # Where mail servers listen; another one is for tests.
+    mx_port: Annotated[int, Field(ge=1, le=65535)] = 25
+    # Comma list of CIDR blocks that mail may go to although they are not public; for tests, and for a network of one's own.
+    mx_allowed_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     # What finds no connection for so long goes back to the router, which knows what else there is to do.
     start_within: Duration = timedelta(minutes=10)
 

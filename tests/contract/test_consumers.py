@@ -143,6 +143,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("templates", "ingest"): templates,
     ("routes", "ingest"): table_of("routes", Route, versions),
     ("upstreams", "ingest"): table_of("upstreams", Upstream, versions),
+    ("upstreams", "sender"): table_of("upstreams", Upstream, plain),
     ("policies", "ingest"): table_of("policies", Policy, versions),
     ("queue-controls", "ingest"): queue_controls,
     ("queue-state", "ingest"): latest_of("queue-state"),
