@@ -96,8 +96,12 @@ class MessageDeferred(MessageOutcome):
     TYPE: ClassVar[str] = "message.deferred"
 
 
+GaveUp = Literal["last_attempt", "max_age"]  # the schedule has no more, or the next would come too late by a policy
+
+
 class MessageBounced(MessageOutcome):
     TYPE: ClassVar[str] = "message.bounced"
+    gave_up: GaveUp | None = None  # why a temporary outcome was the last; None: the outcome itself was permanent
 
 
 class MessageUnknown(MessageOutcome):

@@ -24,6 +24,7 @@ class OutboxEntry(Value):
     # Envelope of a Delivery; `content` null (it is the state's, or stands in the Submit of this offset) and
     # `valid_until_ms` 0 (it is the lease of whoever emits it).
     delivery: JsonObject | None = None
+    pool: str | None = None  # whose senders the delivery is for; None in older records: the installation's
     suppression: JsonObject | None = None  # envelope of a Suppression
     account_event: JsonObject | None = None  # envelope of an account event
     reply: JsonObject | None = None  # envelope of a Verdict; its subject is the ingest instance that waits
@@ -61,7 +62,9 @@ class MessageState(Payload):
     path: str | None = None  # of the last hand-out; None in older records
     route_id: str | None = None  # the rule that chose it; None: the installation's default
     route_version: int | None = None
-    source_address: str | None = None  # of the last attempt
+    source_address: str | None = None  # of the last attempt, where a greylist wants to see it again
+    # Paths, none of which could be taken when its turn came: it waits for any of them.
+    waits_for: list[str] = Field(default_factory=list)
     # Of the last commands, as Verdict documents: a repeat gets the same one.
     verdicts: list[JsonObject] = Field(default_factory=list)
     feedback_ids: list[str] = Field(default_factory=list)  # reports that have been counted

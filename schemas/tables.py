@@ -135,6 +135,7 @@ class Queue(Value):
     next_due_ms: int | None
     provider_group: str | None = None  # a provider's name, or the destination itself; None: nobody has resolved it yet
     reason: WaitReason | None = None  # what its oldest waiting message waits for
+    paused: bool = False  # somebody has stopped it, or its provider group, for all projects or for one
 
 
 class QueueState(Payload):

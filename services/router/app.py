@@ -15,6 +15,8 @@ from schemas.mail import Lane
 from schemas.tables import Project, Suppression
 from schemas.topics import TOPICS, Topic, message_inputs, message_state
 from services.router.adapters.ladders import ProjectLadders
+from services.router.adapters.routing_index import RoutingIndex
+from services.router.adapters.routing_tables import RoutingTables
 from services.router.adapters.store import open_store
 from services.router.adapters.submissions import LoggedSubmissions
 from services.router.adapters.suppressions import SuppressionIndex
@@ -40,6 +42,8 @@ class Router:
         suppressions = self._tables.table(TOPICS["suppressions"], Suppression)
         self._suppressions = SuppressionIndex(self._tables, suppressions)
         self._ladders = ProjectLadders(self._tables.table(TOPICS["projects"], Project))
+        self._routing = RoutingIndex(settings.default_path, settings.pool, self._clock)
+        routing = RoutingTables(self._log, self._tail, self._clock, self._routing)
         self._lanes = {message_inputs(lane): lane for lane in LANES}
         self.owner = PartitionOwner(
             settings.kafka,
@@ -55,7 +59,7 @@ class Router:
         )
         self._presence = TopicsPresence(settings.kafka, self._clock, used_by("router"))
         http = HttpServer(create_app("Sendarix router", self.missing), settings.host, settings.port, self.crash)
-        self.parts: Sequence[Part] = (http, self._presence, self._log, self._tail, self._tables, self.owner)
+        self.parts: Sequence[Part] = (http, self._presence, self._log, self._tail, self._tables, routing, self.owner)
 
     def missing(self) -> list[str]:
         """What must be there before this process may be called ready."""
@@ -77,6 +81,7 @@ class Router:
             open_store(path, self._log.broker_now_ms()),
             self._suppressions,
             self._ladders,
+            self._routing,
             LoggedSubmissions(self._tail, topic),
             clock=self._clock,
             now_ms=self._log.broker_now_ms,

@@ -14,7 +14,7 @@ from chassis.log import Outgoing, outgoing
 from chassis.partition_owner import Received, Step, Tenure
 from chassis.telemetry import logger
 from schemas.envelope import decode
-from schemas.inputs import Due, MessageInput, Recheck, Release, Submit
+from schemas.inputs import AttemptFinished, AttemptUnknown, Due, MessageInput, Recheck, Release, Submit
 from schemas.mail import Content, Lane
 from schemas.states import MessageState, OutboxEntry
 from schemas.topics import message_state
@@ -24,9 +24,10 @@ from services.router.domain.evolution import evolve
 from services.router.domain.ladder import Ladder, jitter_of
 from services.router.domain.message import decide
 from services.router.domain.records import UNKNOWN_PROJECT, answer_of, entry_of, listed_address, state_record
+from services.router.guidance import Guidance, Guide
 from services.router.metrics import DECISIONS, OVERDUE, REPLAYS
 from services.router.outbox import Emission, Outbox
-from services.router.ports import Ladders, Suppressions
+from services.router.ports import Suppressions
 from services.router.queues import Queues
 
 _log = logger("router")
@@ -41,7 +42,7 @@ class Place:
 
     lane: Lane
     partition: int
-    pool: str
+    pool: str  # of hand-outs from before there was more than one
     ladder: Ladder  # of projects that have none of their own
     watchdog_after: timedelta
 
@@ -81,7 +82,7 @@ class Batch:
         place: Place,
         queues: Queues,
         suppressions: Suppressions,
-        ladders: Ladders,
+        guidance: Guidance,
         stored: Mapping[str, bytes],
         *,
         now_ms: int,
@@ -92,7 +93,7 @@ class Batch:
         self._queues = queues
         self._overlay = queues.overlay()
         self._suppressions = suppressions
-        self._ladders = ladders
+        self._guidance = guidance
         self._stored = stored
         self._now_ms = now_ms
         self._tenure = tenure
@@ -150,6 +151,7 @@ class Batch:
                 after,
                 decision,
                 project_id=working.project_id,
+                route=context.route,
                 offset=context.offset,
                 now_ms=self._now_ms,
             )
@@ -176,9 +178,9 @@ class Batch:
         self._emissions.append((working, Emission(entry, submitted, received.record.traceparent)))
 
     def _context(self, working: Working, received: Received, given: Given, submitted: Content | None) -> Context:
-        state = working.state
-        attempt = 1 if state is None else state.attempt
+        attempt = 1 if working.state is None else working.state.attempt
         many = self._queues.waiting > _MANY_WAITING
+        guide = self._guide(working, received, given)
         return Context(
             now_ms=self._now_ms,
             offset=received.record.offset,
@@ -186,12 +188,30 @@ class Batch:
             listed=self._listed(working, received, given),
             checked_at_ms=self._now_ms,
             room=self._has_room(working, given),
-            ladder=self._ladders.of(working.project_id) or self._place.ladder,
+            ladder=guide.ladder,
             jitter=jitter_of(given.message_id, attempt) if many else 0,
-            path=self._place.pool,
+            route=guide.route,
             watchdog_ms=round(self._place.watchdog_after.total_seconds() * 1000),
+            stopped=guide.stopped,
+            lapsed=guide.lapsed,
+            max_age_ms=guide.max_age_ms,
             submitted=submitted,
         )
+
+    def _guide(self, working: Working, received: Received, given: Given) -> Guide:
+        state, guidance = working.state, self._guidance
+        match given:
+            case Submit() if state is None and received.envelope is not None:
+                group = self._overlay.group_of(given.destination)
+                return guidance.starting(given, received.envelope.project_id, group)
+            case Due(kind="watchdog") if state is not None:
+                return guidance.again(state, working.project_id, self._overlay.group_of(state.destination))
+            case Due() | Release() if state is not None:
+                return guidance.starting(state, working.project_id, self._overlay.group_of(state.destination))
+            case AttemptFinished() | AttemptUnknown() if state is not None:
+                return guidance.ending(state, working.project_id, self._overlay.group_of(state.destination))
+            case _:
+                return guidance.unasked
 
     def _listed(self, working: Working, received: Received, given: Given) -> Listed | None:
         match given:
@@ -207,14 +227,12 @@ class Batch:
     def _has_room(self, working: Working, given: Given) -> bool:
         match given:
             case Submit():
-                group = self._overlay.group(given.destination)
-                return group.takes_at_once(TIER[given.priority])
+                return self._overlay.takes_at_once(given.destination, TIER[given.priority])
             case Due(kind="admission") if working.state is not None:
                 state = working.state
                 return self._overlay.called_has_room(state.message_id, state.destination, TIER[state.priority])
             case Due() | Release() if working.state is not None:
-                group = self._overlay.group(working.state.destination)
-                return group.takes_at_once(TIER[working.state.priority])
+                return self._overlay.takes_at_once(working.state.destination, TIER[working.state.priority])
             case _:
                 return False
 

@@ -4,6 +4,7 @@ All that changes a message is an input: a tick never decides, it only appends `D
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from schemas.states import POSITION_KEY, STATE_RECORDS, MessageState, Position
 from schemas.topics import TOPICS, message_inputs, message_state
 from services.router.batch import Batch, Place, needs_suppressions
 from services.router.domain.admission import standing
+from services.router.domain.pauses import Pauses
 from services.router.domain.records import (
     SOURCE,
     due_input,
@@ -29,15 +31,25 @@ from services.router.domain.records import (
     state_record,
 )
 from services.router.domain.timers import next_timer
+from services.router.guidance import Guidance
 from services.router.metrics import BATCH, IN_FLIGHT, OLDEST_WAITING, SCHEDULED, WAITING
-from services.router.ports import BrokerTime, Ladders, Row, Store, Submissions, Suppressions
+from services.router.ports import BrokerTime, Ladders, Row, Store, Submissions, Suppressions, Tables
 from services.router.queues import Queues
+from services.router.stops import Stops
 
 _log = logger("router")
 
 _STALE_BACK_OFF = 0.2  # seconds until a batch comes again that found the suppressions stale
 _SNAPSHOT_MS = 1000
 _TOMBSTONES_PER_TICK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What is counted of the local file."""
+
+    queues: Queues
+    stops: Stops
 
 
 class RouterPartition:
@@ -49,6 +61,7 @@ class RouterPartition:
         store: Store,
         suppressions: Suppressions,
         ladders: Ladders,
+        tables: Tables,
         submissions: Submissions,
         *,
         clock: Clock,
@@ -60,13 +73,16 @@ class RouterPartition:
         self._store = store
         self._suppressions = suppressions
         self._ladders = ladders
+        self._tables = tables
         self._submissions = submissions
         self._clock = clock
         self._now_ms = now_ms
         self._window = window
         self._feedback_window_ms = feedback_window_ms
-        self._queues: Queues | None = None  # counted when the restore is over
+        self._live_view: _Live | None = None  # counted when the restore is over
         self._listed: list[tuple[str, str, str]] = []  # added since the last tick
+        self._regrouped: set[str] = set()  # destinations, since the last tick
+        self._unwatch_groups = tables.watch(self._regrouped.add)
         self._unwatch = suppressions.watch(lambda *added: self._listed.append(added))
         self._snapshot_at_ms = 0
 
@@ -124,6 +140,7 @@ class RouterPartition:
 
     def close(self) -> None:
         self._unwatch()
+        self._unwatch_groups()
         self._store.close()
         for gauge in (WAITING, IN_FLIGHT, SCHEDULED, OLDEST_WAITING):
             gauge.remove(self._place.lane, str(self._place.partition))
@@ -134,15 +151,16 @@ class RouterPartition:
         self._store.commit()
         if needs_suppressions(inputs) and not await self._suppressions.fresh():
             raise Retry(_STALE_BACK_OFF, "the suppressions are not fresh")
-        queues = self._live()
+        queues = self._live().queues
         began = self._clock.monotonic()
+        now_ms = self._now_ms()
         batch = Batch(
             self._place,
             queues,
             self._suppressions,
-            self._ladders,
+            Guidance(self._tables.now(), self._ladders, self._place.ladder, now_ms),
             self._store.records({received.record.key for received in inputs}),
-            now_ms=self._now_ms(),
+            now_ms=now_ms,
             tenure=tenure,
             first_offset=inputs[0].record.offset,
         )
@@ -169,8 +187,11 @@ class RouterPartition:
     async def tick(self, tenure: Tenure) -> Step:
         del tenure  # tombstones get its marks from the owner; the other records need none
         self._store.commit()
-        queues, now_ms = self._live(), self._now_ms()
-        timers = queues.due(self._store, now_ms) + queues.admitted(self._store, now_ms)
+        live, directions, now_ms = self._live(), self._tables.now(), self._now_ms()
+        queues = live.queues
+        self._regroup(queues)
+        live.stops.keep_up(directions)
+        timers = queues.due(self._store, now_ms) + live.stops.flushed(directions) + queues.admitted(self._store, now_ms)
         outputs = [
             self._input(
                 timer.message_id,
@@ -183,7 +204,7 @@ class RouterPartition:
             )
             for timer in timers
         ]
-        outputs += self._rechecks(now_ms) + self._snapshot(queues, now_ms)
+        outputs += self._rechecks(now_ms) + self._snapshot(queues, directions.pauses, now_ms)
         return Step(state=self._forgotten(now_ms), outputs=outputs)
 
     def _rechecks(self, now_ms: int) -> list[Outgoing]:
@@ -195,10 +216,15 @@ class RouterPartition:
             for message_id in self._store.unsent_to(project_id, address)
         ]
 
-    def _snapshot(self, queues: Queues, now_ms: int) -> list[Outgoing]:
+    def _regroup(self, queues: Queues) -> None:
+        for destination in self._regrouped:
+            queues.regroup(destination, self._store)
+        self._regrouped.clear()
+
+    def _snapshot(self, queues: Queues, pauses: Pauses, now_ms: int) -> list[Outgoing]:
         if now_ms - self._snapshot_at_ms < _SNAPSHOT_MS:
             return []
-        state = queues.snapshot(self._store, self._place.lane, self._place.partition, now_ms)
+        state = queues.snapshot(self._store, self._place.lane, self._place.partition, now_ms, pauses)
         if state is None:
             return []
         self._snapshot_at_ms = now_ms
@@ -225,62 +251,86 @@ class RouterPartition:
 
     # the local view
 
-    def _live(self) -> Queues:
+    def _live(self) -> "_Live":
         """The queues; counted at the first call, when the restore is over."""
-        if self._queues is None:
+        if self._live_view is None:
             self._store.commit()
-            self._queues = Queues(self._window, self._store.census(), self._store.scheduled(), self._now_ms())
+            census = list(self._store.census())
+            for destination, group in {(count.destination, count.group) for count in census}:
+                if group != self._tables.group_of(destination):  # it became known while nobody looked
+                    self._store.regroup(destination, self._tables.group_of(destination))
+            queues = Queues(self._window, census, self._store.scheduled(), self._now_ms(), self._tables.group_of)
+            self._live_view = _Live(queues, Stops(self._store, queues))
             for project_id, address in self._store.unsent_recipients():
                 suppression_id = self._suppressions.id_of(project_id, address)
                 if suppression_id is not None:
                     self._listed.append((project_id, address, suppression_id))
-        return self._queues
+        return self._live_view
 
     def _apply_message(self, record: Incoming) -> None:
-        before = None if self._queues is None else self._store.standing(record.key)
-        row = None if record.value is None else _row(record.key, record.value)
+        live = self._live_view
+        before = None if live is None else self._store.standing(record.key)
+        row = None if record.value is None else self._row(record.key, record.value, record.timestamp_ms)
         if row is None:
             self._store.remove(record.key)
         else:
             self._store.put(row)
-        if self._queues is not None:
-            self._queues.moved(record.key, before, None if row is None else row.standing)
+        if live is not None:
+            live.queues.moved(record.key, before, None if row is None else row.standing)
 
-
-def _row(message_id: str, value: bytes) -> Row:
-    """A state record as the local file indexes it. Ours alone write these, so a fault in one is a bug."""
-    envelope = orjson.loads(value)
-    data = envelope["data"]
-    closed = data["closed_at_ms"] is not None
-    timer = next_timer(
-        status=data["status"],
-        in_flight=data["in_flight"],
-        reason=data["reason"],
-        due_at_ms=data["due_at_ms"],
-        deliver_before_ms=data.get("deliver_before_ms"),  # older records have none
-        first_dispatched_at_ms=data["first_dispatched_at_ms"],
-        closed=closed,
-    )
-    return Row(
-        message_id=message_id,
-        project_id=envelope["projectid"],
-        address=listed_address(data["recipient"], data["destination"]),
-        standing=standing(
-            destination=data["destination"],
+    def _row(self, message_id: str, value: bytes, changed_ms: int) -> Row:
+        """A state record as the local file indexes it. Ours alone write these, so a fault in one is a bug."""
+        envelope = orjson.loads(value)
+        data, project_id = envelope["data"], envelope["projectid"]
+        destination = data["destination"]
+        closed = data["closed_at_ms"] is not None
+        stands = standing(
+            destination=destination,
             priority=data["priority"],
             status=data["status"],
             in_flight=data["in_flight"],
             reason=data["reason"],
             due_at_ms=data["due_at_ms"],
             closed=closed,
-        ),
-        attempt=data["attempt"],
-        dispatch=data["dispatch"],
-        rank_ms=data["rank_ms"],
-        submit_offset=-1 if data["submit_offset"] is None else data["submit_offset"],
-        created_at_ms=data["created_at_ms"],
-        timer=None if timer is None else timer[0],
-        due_at_ms=None if timer is None else timer[1],
-        closed_at_ms=data["closed_at_ms"],
-        record=value,
-    )
+        )
+        bar = self._bar(project_id, destination, data.get("waits_for", ())) if stands.queued else None
+        timer = next_timer(
+            status=data["status"],
+            in_flight=data["in_flight"],
+            reason=data["reason"],
+            due_at_ms=data["due_at_ms"],
+            deliver_before_ms=data.get("deliver_before_ms"),  # older records have none
+            first_dispatched_at_ms=data["first_dispatched_at_ms"],
+            closed=closed,
+        )
+        return Row(
+            message_id=message_id,
+            project_id=project_id,
+            address=listed_address(data["recipient"], destination),
+            standing=replace(stands, stopped=bar is not None) if stands.queued else stands,
+            group=self._group_of(destination),
+            bar=bar,
+            reason=data["reason"],
+            path=data.get("path"),
+            changed_ms=changed_ms,
+            attempt=data["attempt"],
+            dispatch=data["dispatch"],
+            rank_ms=data["rank_ms"],
+            submit_offset=-1 if data["submit_offset"] is None else data["submit_offset"],
+            created_at_ms=data["created_at_ms"],
+            timer=None if timer is None else timer[0],
+            due_at_ms=None if timer is None else timer[1],
+            closed_at_ms=data["closed_at_ms"],
+            record=value,
+        )
+
+    def _group_of(self, destination: str) -> str:
+        live = self._live_view
+        return self._tables.group_of(destination) if live is None else live.queues.group_of(destination)
+
+    def _bar(self, project_id: str, destination: str, waits_for: Sequence[str]) -> str | None:
+        """While restoring there is none: whoever is stopped is called once, and stands behind one then."""
+        if self._live_view is None:
+            return None
+        bar = self._live_view.stops.bar(project_id, destination, waits_for, self._tables.now())
+        return None if bar is None else bar.text()

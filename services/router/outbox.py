@@ -29,7 +29,10 @@ class Emission:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Emits for one partition; `valid_until_ms` is the lease that deliveries go out under."""
+    """Emits for one partition; `valid_until_ms` is the lease that deliveries go out under.
+
+    `pool` is of entries that name none: they are from before there was more than one.
+    """
 
     lane: Lane
     partition: int
@@ -47,7 +50,7 @@ class Outbox:
             content = state.content or emission.submitted
             assert content is not None, "a hand-out's content is in its state, or in the Submit that is being read"
             document = complete_delivery(entry.delivery, content, self.valid_until_ms)
-            topic = deliveries(self.pool, self.lane)
+            topic = deliveries(entry.pool or self.pool, self.lane)
             made.append(
                 _record(
                     topic,

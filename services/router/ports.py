@@ -4,14 +4,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.mail import Content
+from schemas.mail import Content, WaitReason
+from schemas.routing import QueueFlush
 from services.router.domain.admission import Standing
 from services.router.domain.decision import Listed
+from services.router.domain.directions import Directions
 from services.router.domain.ladder import Ladder
+from services.router.domain.pauses import Bar
 from services.router.domain.timers import TimerKind
 
 # The broker's clock in ms (`chassis.log.Log.broker_now_ms`).
 BrokerTime = Callable[[], int]
+# Told the destination whose provider group has become known, or another.
+OnGrouped = Callable[[str], None]
 # Told (project id, address, suppression id) of each suppression that is added or changed.
 OnListed = Callable[[str, str, str], None]
 
@@ -24,6 +29,11 @@ class Row:
     project_id: str
     address: str  # as suppressions name it
     standing: Standing
+    group: str  # the provider's, as known now
+    bar: str | None  # `services.router.domain.pauses.Bar`, of what stands in line and may not be called
+    reason: WaitReason | None
+    path: str | None  # of the last hand-out
+    changed_ms: int  # when this state came to be, broker time
     attempt: int
     dispatch: int
     rank_ms: int
@@ -51,19 +61,31 @@ class Census:
     """Open messages of one destination and tier, counted from the file."""
 
     destination: str
+    group: str  # as known when the file was written
     tier: int
     in_flight: int
     queued: int
+    stopped: int
     waiting: int
     postponed_until_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """So many that stand in line were stopped, or let go."""
+
+    destination: str
+    tier: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Horizon:
-    """Of what waits for one destination: the oldest acceptance, and the next time that something is due."""
+    """Of what waits for one destination: the oldest acceptance and its reason, and when something is due next."""
 
     oldest_ms: int | None
     next_due_ms: int | None
+    reason: WaitReason | None = None
 
 
 class Store(Protocol):
@@ -103,8 +125,28 @@ class Store(Protocol):
         """Timers whose time has come, the longest overdue first."""
         ...
 
-    def queued(self, destination: str, tier: int, limit: int) -> Sequence[Timer]:
-        """Who waits for admission, in order."""
+    def queued(self, group: str, tier: int, limit: int, *, retried: bool) -> Sequence[Timer]:
+        """Who may be called from the line, in order: new mail, or mail that is tried again."""
+        ...
+
+    def flushed(self, flush: QueueFlush, flushed_ms: int, limit: int) -> Sequence[Timer]:
+        """Who has waited for a time there since before that moment, in order."""
+        ...
+
+    def regroup(self, destination: str, group: str) -> None:
+        """The destination's open mail belongs to this group from now on."""
+        ...
+
+    def stop(self, bar: Bar, limit: int) -> Sequence[Moved]:
+        """Put a pause's bar before who stands in its line and has none."""
+        ...
+
+    def let_go(self, bar: Bar, limit: int) -> Sequence[Moved]:
+        """Take the bar away from the first of those who have it."""
+        ...
+
+    def bars(self) -> Iterable[Bar]:
+        """Those that somebody stands behind."""
         ...
 
     def unsent_to(self, project_id: str, address: str) -> Sequence[str]:
@@ -153,6 +195,22 @@ class Ladders(Protocol):
 
     def of(self, project_id: str) -> Ladder | None:
         """None where the project has none, or nobody knows it: then the service's own holds."""
+        ...
+
+
+class Tables(Protocol):
+    """Routes, policies, pauses, paths, domains and destinations, as far as this process has read them."""
+
+    def now(self) -> Directions:
+        """What they say at this moment. To be asked once for a batch, or a tick."""
+        ...
+
+    def group_of(self, destination: str) -> str:
+        """Its provider group; the destination itself where nobody has resolved it."""
+        ...
+
+    def watch(self, notify: OnGrouped) -> Callable[[], None]:
+        """Tell `notify` of each destination whose group changes from now on; the answer ends that."""
         ...
 
 

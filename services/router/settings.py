@@ -26,9 +26,11 @@ class RouterSettings(ServiceSettings):
     )
     # How long a closed message is still known: late bounces and complaints come within 30 days (R24).
     feedback_window: Duration = timedelta(days=30)
-    # The senders that carry mail out; a pool is a topic.
+    # The senders that carry out what names no pool; a pool is a topic.
     pool: str = "main"
-    # Deliveries in flight per destination and partition: enough to keep a fast receiver busy over a 100 ms round trip,
+    # Of mail that no rule fits: the smarthost of the senders' environment, `mx:<pool>`, or an upstream's id.
+    default_path: Annotated[str, Field(pattern=r"^(upstream|mx:.+|ups_.+)$")] = "upstream"
+    # Deliveries in flight per provider group and partition: enough to keep a fast receiver busy over a 100 ms round trip,
     # little enough that a dead one holds a hundred sessions and not a sender.
     admission_window: Annotated[int, Field(ge=1)] = 100
     # An attempt takes 11 minutes at most (60 s to the dot, 10 min for its reply); an hour without a word is a fault.
@@ -41,3 +43,10 @@ class RouterSettings(ServiceSettings):
             if f"deliveries.{pool}.{lane}" not in TOPICS:
                 raise ValueError(f"topics.yaml has no deliveries.{pool}.{lane}")
         return pool
+
+    @field_validator("default_path")
+    @classmethod
+    def _has_a_pool(cls, path: str) -> str:
+        if path.startswith("mx:"):
+            cls._has_topics(path.removeprefix("mx:"))
+        return path

@@ -1,7 +1,7 @@
 """Every consumer survives every example of its topics (R32), by the code it reads them with."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -25,6 +25,8 @@ from services.ingest.adapters.queue_controls import TableQueueControls
 from services.ingest.adapters.templates import TableTemplates
 from services.ingest.adapters.versions import TableVersions
 from services.router.adapters.ladders import ProjectLadders
+from services.router.adapters.routing_index import RoutingIndex
+from services.router.adapters.routing_tables import RoutingTables
 from services.router.adapters.suppressions import SuppressionIndex as RouterSuppressions
 from services.sender.adapters.suppressions import SuppressionIndex as SenderSuppressions
 from services.sender.domain.mime import compose
@@ -118,6 +120,20 @@ def latest_of(entry: str) -> Read:
     return read
 
 
+def routing(entry: str) -> Read:
+    """As the router's own part of the service folds it."""
+
+    def read(record: Incoming) -> None:
+        index = RoutingIndex("upstream", "main", SystemClock())
+        parts = RoutingTables(cast("Any", None), cast("Any", None), SystemClock(), index)
+        (table,) = (table for table in parts._tables if table.topic is TOPICS[entry])
+        table.apply(record)
+        assert record.key in table
+        assert index.now().paths.default == "upstream"
+
+    return read
+
+
 def versions(_: Tables, table: Any) -> None:
     TableVersions(table, SystemClock())
 
@@ -148,6 +164,10 @@ READERS: dict[tuple[str, str], Read] = {
     ("queue-controls", "ingest"): queue_controls,
     ("queue-state", "ingest"): latest_of("queue-state"),
     ("path-health", "ingest"): latest_of("path-health"),
+    **{
+        (entry, "router"): routing(entry)
+        for entry in ("routes", "upstreams", "policies", "queue-controls", "destinations", "path-health", "domains")
+    },
     ("idempotency", "ingest"): claim,
     ("replies", "ingest"): verdict,
     ("deliveries.main.express", "sender"): mail,

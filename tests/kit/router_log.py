@@ -22,6 +22,7 @@ from schemas.inputs import MESSAGE_INPUTS, Submit
 from schemas.mail import Content, Lane
 from schemas.states import FENCE_KEY, Fence
 from schemas.topics import TOPICS, deliveries, message_inputs, message_state
+from services.router.adapters.routing_index import RoutingIndex
 from services.router.adapters.store import SqliteStore, open_store
 from services.router.batch import Place
 from services.router.domain.decision import Listed
@@ -117,6 +118,7 @@ class RouterOnLog:
         self.log = MemoryLog()
         self.listing = Listing()
         self.ladders = Ladders()
+        self.tables = RoutingIndex("upstream", "main", self)
         self.path = folder / "partition.sqlite"
         self.lane: Lane = lane
         self.inputs = message_inputs(lane).name
@@ -145,6 +147,7 @@ class RouterOnLog:
             self._store,
             self.listing,
             self.ladders,
+            self.tables,
             self,
             clock=self,
             now_ms=lambda: self.log.now_ms + self.skew_ms,

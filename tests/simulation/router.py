@@ -17,6 +17,7 @@ from chassis.tenancy import FedTenancy, Tools
 from schemas.tables import Suppression
 from schemas.topics import TOPICS, Topic, message_inputs, message_state
 from services.router.adapters.ladders import ProjectLadders
+from services.router.adapters.routing_index import RoutingIndex
 from services.router.adapters.store import open_store
 from services.router.adapters.submissions import LoggedSubmissions
 from services.router.adapters.suppressions import SuppressionIndex
@@ -178,6 +179,7 @@ class RouterProcess:
             store,
             self._suppressions,
             ProjectLadders({}),
+            RoutingIndex("upstream", "main", self.process),
             LoggedSubmissions(cast("Any", self._tail), topic),
             clock=self.process,
             now_ms=self._log.broker_now_ms,

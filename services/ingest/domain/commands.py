@@ -29,6 +29,10 @@ _REFUSALS: dict[str, tuple[str, str]] = {
         "conflict",
         "The content of this message is not kept until the new time; choose an earlier one.",
     ),
+    "domain_not_verified": (
+        "conflict",
+        "The domain that this message is from is not verified any more; verify it first.",
+    ),
     "no_content": ("conflict", "This message can not go on: its content is no longer there."),
 }
 

@@ -4,6 +4,7 @@ A throw-away view: it is never the only place of anything, and is removed as soo
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from chassis.telemetry import logger
+from schemas.routing import QueueFlush, QueueKind
 from services.router.domain.admission import Standing
+from services.router.domain.pauses import Bar
 from services.router.metrics import FILES_DROPPED
-from services.router.ports import Census, Horizon, Row, Timer
+from services.router.ports import Census, Horizon, Moved, Row, Timer
 
 _log = logger("store")
 
-_VERSION = 4  # 2: the fence is kept; 3: timers by kind, what is scheduled stands in no queue; 4: it is counted
+# 2: the fence is kept; 3: timers by kind, what is scheduled stands in no queue; 4: it is counted; 5: provider groups, bars
+_VERSION = 5
 # Half of `delete.retention.ms` (Kafka's default, 24 h): a file that lags by more may have missed tombstones.
 _OLDEST = timedelta(hours=12)
 _IDS_PER_QUERY = 500
@@ -31,12 +35,15 @@ CREATE TABLE message (
   tier INTEGER NOT NULL, in_flight INTEGER NOT NULL, queued INTEGER NOT NULL, waiting INTEGER NOT NULL,
   postponed_until_ms INTEGER, attempt INTEGER NOT NULL, dispatch INTEGER NOT NULL, rank_ms INTEGER NOT NULL,
   submit_offset INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, timer TEXT, due_at_ms INTEGER, closed_at_ms INTEGER,
-  scheduled INTEGER NOT NULL, record BLOB NOT NULL
+  scheduled INTEGER NOT NULL, provider TEXT NOT NULL, bar TEXT, retried INTEGER NOT NULL, reason TEXT, path TEXT,
+  changed_ms INTEGER NOT NULL, record BLOB NOT NULL
 );
 CREATE INDEX oldest ON message (destination, created_at_ms) WHERE waiting = 1;
-CREATE INDEX standing ON message (destination, tier, in_flight, queued, waiting, postponed_until_ms)
+CREATE INDEX standing ON message (destination, tier, in_flight, queued, waiting, postponed_until_ms, bar, provider)
   WHERE (waiting = 1 OR in_flight = 1);
-CREATE INDEX queue ON message (destination, tier, rank_ms, submit_offset) WHERE queued = 1;
+CREATE INDEX queue ON message (provider, tier, retried, rank_ms, submit_offset) WHERE queued = 1 AND bar IS NULL;
+CREATE INDEX deferred ON message (provider, rank_ms, submit_offset) WHERE waiting = 1 AND queued = 0;
+CREATE INDEX stopped ON message (bar, retried, rank_ms, submit_offset) WHERE bar IS NOT NULL;
 CREATE INDEX next_due ON message (destination, due_at_ms) WHERE waiting = 1 AND due_at_ms IS NOT NULL;
 CREATE INDEX due ON message (due_at_ms) WHERE due_at_ms IS NOT NULL;
 CREATE INDEX unsent ON message (project_id, address) WHERE closed_at_ms IS NULL AND in_flight = 0;
@@ -45,11 +52,12 @@ CREATE INDEX closed ON message (closed_at_ms) WHERE closed_at_ms IS NOT NULL;
 CREATE TABLE place (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
-_PUT = "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = f"INSERT OR REPLACE INTO message VALUES ({', '.join('?' * 25)})"  # noqa: S608 — marks only
 _CENSUS = (
-    "SELECT destination, tier, sum(in_flight), sum(queued), sum(waiting), max(postponed_until_ms) FROM message"
-    " WHERE (waiting = 1 OR in_flight = 1) GROUP BY destination, tier"
+    "SELECT destination, min(provider), tier, sum(in_flight), sum(queued), sum(bar IS NOT NULL), sum(waiting),"
+    " max(postponed_until_ms) FROM message WHERE (waiting = 1 OR in_flight = 1) GROUP BY destination, tier"
 )
+_COLUMN: dict[QueueKind, str] = {"destination": "destination", "provider_group": "provider", "path": "path"}
 _SET_PLACE = "INSERT OR REPLACE INTO place VALUES (?, ?)"
 
 
@@ -113,6 +121,12 @@ class SqliteStore:
             row.due_at_ms,
             row.closed_at_ms,
             stand.scheduled,
+            row.group,
+            row.bar,
+            row.attempt > 1,
+            row.reason,
+            row.path,
+            row.changed_ms,
             row.record,
         )
 
@@ -150,14 +164,15 @@ class SqliteStore:
         return found
 
     def standing(self, message_id: str) -> Standing | None:
-        columns = "destination, tier, in_flight, queued, waiting, postponed_until_ms, scheduled"
+        columns = "destination, tier, in_flight, queued, waiting, postponed_until_ms, scheduled, bar IS NOT NULL"
         for row in self._rows(f"SELECT {columns} FROM message WHERE message_id = ?", message_id):  # noqa: S608 — a constant
-            destination, tier, in_flight, queued, waiting, postponed, scheduled = row
+            destination, tier, in_flight, queued, waiting, postponed, scheduled, stopped = row
             return Standing(
                 destination,
                 tier,
                 in_flight=bool(in_flight),
                 queued=bool(queued),
+                stopped=bool(stopped),
                 waiting=bool(waiting),
                 postponed_until_ms=postponed,
                 scheduled=bool(scheduled),
@@ -171,12 +186,42 @@ class SqliteStore:
         )
         return [Timer(*row) for row in self._rows(query, now_ms, limit)]
 
-    def queued(self, destination: str, tier: int, limit: int) -> Sequence[Timer]:
+    def queued(self, group: str, tier: int, limit: int, *, retried: bool) -> Sequence[Timer]:
         query = (
             "SELECT message_id, project_id, 'admission', attempt, dispatch FROM message"
-            " WHERE queued = 1 AND destination = ? AND tier = ? ORDER BY rank_ms, submit_offset LIMIT ?"
+            " WHERE queued = 1 AND bar IS NULL AND provider = ? AND tier = ? AND retried = ?"
+            " ORDER BY rank_ms, submit_offset LIMIT ?"
         )
-        return [Timer(*row) for row in self._rows(query, destination, tier, limit)]
+        return [Timer(*row) for row in self._rows(query, group, tier, retried, limit)]
+
+    def flushed(self, flush: QueueFlush, flushed_ms: int, limit: int) -> Sequence[Timer]:
+        query = (
+            "SELECT message_id, project_id, 'flush', attempt, dispatch FROM message"  # noqa: S608 — constants
+            " WHERE waiting = 1 AND queued = 0 AND reason IN ('retry_ladder', 'greylisted', 'postponed')"
+            f" AND {_COLUMN[flush.kind]} = ? AND changed_ms <= ? AND ? IN ('', project_id) ORDER BY rank_ms, submit_offset LIMIT ?"
+        )
+        return [Timer(*row) for row in self._rows(query, flush.name, flushed_ms, flush.project_id, limit)]
+
+    def regroup(self, destination: str, group: str) -> None:
+        self._run(
+            "UPDATE message SET provider = ? WHERE destination = ? AND (waiting = 1 OR in_flight = 1)",
+            group,
+            destination,
+        )
+
+    def stop(self, bar: Bar, limit: int) -> Sequence[Moved]:
+        first = (
+            "SELECT message_id FROM message WHERE queued = 1 AND bar IS NULL"  # noqa: S608 — constants
+            f" AND {_COLUMN[bar.kind]} = ? AND ? IN ('', project_id) LIMIT ?"
+        )
+        return self._barred(bar.text(), first, bar.names[0], bar.project_id, limit)
+
+    def let_go(self, bar: Bar, limit: int) -> Sequence[Moved]:
+        first = "SELECT message_id FROM message WHERE bar = ? ORDER BY retried, rank_ms, submit_offset LIMIT ?"
+        return self._barred(None, first, bar.text(), limit)
+
+    def bars(self) -> Iterable[Bar]:
+        return [Bar.parse(text) for (text,) in self._rows("SELECT DISTINCT bar FROM message WHERE bar IS NOT NULL")]
 
     def unsent_to(self, project_id: str, address: str) -> Sequence[str]:
         query = (
@@ -203,9 +248,15 @@ class SqliteStore:
         return self._one("SELECT count(*) FROM message WHERE scheduled = 1") or 0
 
     def horizon(self, destination: str) -> Horizon:
-        oldest = "SELECT min(created_at_ms) FROM message WHERE destination = ? AND waiting = 1"
+        oldest = (
+            "SELECT created_at_ms, reason, bar FROM message WHERE destination = ? AND waiting = 1"
+            " ORDER BY created_at_ms LIMIT 1"
+        )
         due = "SELECT min(due_at_ms) FROM message WHERE destination = ? AND waiting = 1 AND due_at_ms IS NOT NULL"
-        return Horizon(self._one(oldest, destination), self._one(due, destination))
+        next_due_ms = self._one(due, destination)
+        for created_at_ms, reason, bar in self._rows(oldest, destination):
+            return Horizon(created_at_ms, next_due_ms, reason if bar is None else Bar.parse(bar).reason)
+        return Horizon(None, next_due_ms)
 
     def closed_before(self, ms: int, limit: int) -> Sequence[str]:
         query = "SELECT message_id FROM message WHERE closed_at_ms < ? ORDER BY closed_at_ms LIMIT ?"
@@ -225,6 +276,12 @@ class SqliteStore:
 
     def _place(self, name: str) -> int | None:
         return self._one("SELECT max(value) FROM place WHERE name = ?", name)
+
+    def _barred(self, bar: str | None, first: str, *values: object) -> Sequence[Moved]:
+        """Give `bar` to the messages that `first` selects; where they stand."""
+        update = f"UPDATE message SET bar = ? WHERE message_id IN ({first}) RETURNING destination, tier"  # noqa: S608 — constants
+        moved = Counter(self._rows(update, bar, *values))
+        return [Moved(destination, tier, messages) for (destination, tier), messages in moved.items()]
 
     def _one(self, query: str, *values: object) -> int | None:
         for (value,) in self._rows(query, *values):

@@ -87,6 +87,8 @@ def _release(state: MessageState, release: Release, context: Context) -> Decisio
     content = state.content or context.submitted
     if content is None or not _is_kept(content, context.now_ms):
         return _refused(state, release, "no_content")
+    if context.lapsed:
+        return _refused(state, release, "domain_not_verified")
     return _done(state, release, start(state, context, accepted(state, context)))
 
 

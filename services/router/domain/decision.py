@@ -23,6 +23,7 @@ from schemas.inputs import (
 from schemas.mail import Content, WaitReason
 from schemas.replies import Verdict
 from services.router.domain.ladder import Ladder
+from services.router.domain.routing import Chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class Context:
     room: bool  # the destination's window has room, and nobody waits in front
     ladder: Ladder
     jitter: float  # 0 to 1
-    path: str
+    route: Chosen  # where an attempt that starts now goes
     watchdog_ms: int  # how long an attempt may stay without an outcome
+    stopped: WaitReason | None = None  # why an attempt may not start now
+    lapsed: bool = False  # the sender's domain is not verified any more
+    max_age_ms: int | None = None  # from acceptance: no attempt is made later
     submitted: Content | None = None  # read again from the log, for a hand-out whose state is thin
 
 
@@ -80,6 +84,8 @@ class Wait:
     due_at_ms: int | None
     rank_ms: int | None
     content: Content | None
+    waits_for: tuple[str, ...] = ()  # paths, any of which would do
+    source_address: str | None = None  # of the attempt that has ended, where a greylist wants to see it again
 
 
 @dataclass(frozen=True, slots=True)

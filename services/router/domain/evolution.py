@@ -130,6 +130,7 @@ def _closed(before: MessageState, context: Context) -> dict[str, Any]:
 
 
 def _handed_out(before: MessageState, hand_out: HandOut, context: Context) -> dict[str, Any]:
+    route = context.route
     return {
         "attempt": hand_out.attempt,
         "dispatch": hand_out.dispatch,
@@ -138,6 +139,11 @@ def _handed_out(before: MessageState, hand_out: HandOut, context: Context) -> di
         "due_at_ms": context.now_ms + context.watchdog_ms,
         "reason": None,
         "content": before.content or context.submitted,
+        "path": route.path,
+        "route_id": route.route_id,
+        "route_version": route.route_version,
+        "source_address": before.source_address if before.path == route.path else None,
+        "waits_for": [],
     }
 
 
@@ -152,5 +158,7 @@ def _waiting(before: MessageState, wait: Wait) -> dict[str, Any]:
         "reason": wait.reason,
         "rank_ms": before.rank_ms if wait.rank_ms is None else wait.rank_ms,
         "content": wait.content or before.content,
+        "source_address": before.source_address if same_attempt else wait.source_address,
+        "waits_for": list(wait.waits_for),
         "scheduled_ms": wait.due_at_ms if wait.reason == "scheduled" else before.scheduled_ms,
     }

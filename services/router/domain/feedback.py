@@ -52,7 +52,7 @@ def _bounce(state: MessageState, report: Feedback, detail: FeedbackDetail, conte
         number=state.attempt,
         started_at=detail.received_at,
         finished_at=detail.received_at,
-        path=context.path,
+        path=state.path or context.route.path,
         phase="reply",
     )
     bounced = MessageBounced(**about(state, "bounced"), **outcome(attempt, "invalid_recipient"), feedback=detail)

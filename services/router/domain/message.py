@@ -29,7 +29,7 @@ from schemas.inputs import (
     Reschedule,
     Submit,
 )
-from schemas.mail import TERMINAL
+from schemas.mail import TERMINAL, WaitReason
 from schemas.states import MessageState
 from services.router.domain.commands import obey
 from services.router.domain.decision import (
@@ -49,10 +49,15 @@ from services.router.domain.telling import (
     accepted,
     bounced,
     expired,
+    gave_up,
     held,
+    in_line,
+    lapsed,
     next_attempt,
     next_time,
     outcome,
+    retry_reason,
+    retry_time,
     suppressed,
     too_late,
 )
@@ -60,6 +65,8 @@ from services.router.domain.timers import fire
 
 # A time that is this close is as good as now: nothing is gained by waiting for it.
 _AT_ONCE_MS = 1_000
+# Until mail whose path was down is routed again: senders have told of the path by then.
+_ROUTE_AGAIN_MS = 5_000
 
 
 def decide(state: MessageState | None, given: Given, context: Context) -> Decision:
@@ -113,10 +120,15 @@ def _submit(submit: Submit, context: Context) -> Decision:
         return Decision((queued, expired(submit)))
     if submit.scheduled_ms is not None and submit.scheduled_ms > context.landed_ms + _AT_ONCE_MS:
         return _scheduled(queued, submit, submit.scheduled_ms)
-    if context.room:
+    return _admitted(queued, submit, context)
+
+
+def _admitted(queued: MessageQueued, submit: Submit, context: Context) -> Decision:
+    if context.lapsed:
+        return lapsed(submit, 1, 1, submit.content, queued)
+    if context.stopped is None and context.room:
         return Decision((queued, accepted(submit, context)), hand_out=HandOut(1, 1))
-    waits = Wait(1, 1, "admission", due_at_ms=None, rank_ms=None, content=submit.content)
-    return Decision((queued, accepted(submit, context)), wait=waits)
+    return Decision((queued, accepted(submit, context)), wait=in_line(1, 1, context, submit.content))
 
 
 def _queued(submit: Submit) -> MessageQueued:
@@ -174,19 +186,18 @@ def _finished(state: MessageState, finished: AttemptFinished, context: Context) 
 def _temporary(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
     if state.status == "held":
         return NOTHING
-    due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
+    due = retry_time(state, state.attempt, context)
     if due is None:
-        return bounced(state, finished.detail, finished.category, finished.rule_id)
+        why = gave_up(state.attempt, context)
+        return bounced(state, finished.detail, finished.category, finished.rule_id, why)
     told = outcome(
         finished.detail,
         finished.category,
         rule_id=finished.rule_id,
-        reason="retry_ladder",
+        reason=retry_reason(finished),
         next_ms=next_time(state, due),
     )
-    return Decision(
-        (MessageDeferred(**about(state, "deferred"), **told),), wait=next_attempt(state, due, finished.content)
-    )
+    return Decision((MessageDeferred(**about(state, "deferred"), **told),), wait=next_attempt(state, due, finished))
 
 
 def _late_temporary(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
@@ -195,9 +206,10 @@ def _late_temporary(state: MessageState, finished: AttemptFinished, context: Con
         return NOTHING
     wait = None
     if state.reason == "held_unknown":
-        due = context.ladder.due_after(finished.attempt, context.now_ms, context.jitter)
+        due = retry_time(state, finished.attempt, context)
         if due is None:  # the ladder has become shorter since
-            return bounced(state, finished.detail, finished.category, finished.rule_id)
+            why = gave_up(finished.attempt, context)
+            return bounced(state, finished.detail, finished.category, finished.rule_id, why)
         wait = Wait(state.attempt, state.dispatch, "retry_ladder", due_at_ms=due, rank_ms=due, content=None)
     elif state.status != "unknown" or state.due_at_ms is None:
         return NOTHING
@@ -217,13 +229,13 @@ def _late_temporary(state: MessageState, finished: AttemptFinished, context: Con
 def _unknown(state: MessageState, unknown: AttemptUnknown, context: Context) -> Decision:
     if state.status == "held" or not _handed_out_before(state, unknown):
         return NOTHING
-    due = context.ladder.due_after(state.attempt, context.now_ms, context.jitter)
+    due = retry_time(state, state.attempt, context)
     if due is None:
-        return bounced(state, unknown.detail, "unknown")
+        return bounced(state, unknown.detail, "unknown", gave_up=gave_up(state.attempt, context))
     if state.on_unknown == "hold":
         return _held_unknown(state, unknown)
     told = outcome(unknown.detail, "unknown", reason="retry_ladder", next_ms=next_time(state, due))
-    wait = next_attempt(state, due, unknown.content)
+    wait = next_attempt(state, due, unknown)
     return Decision((MessageUnknown(**about(state, "unknown"), **told),), wait=wait, unknown_attempt=state.attempt)
 
 
@@ -243,11 +255,12 @@ def _held_unknown(state: MessageState, unknown: AttemptUnknown) -> Decision:
 def _postponed(state: MessageState, postponed: AttemptPostponed, context: Context) -> Decision:
     if not _is_in_flight(state, postponed):
         return NOTHING
+    reason: WaitReason = "postponed"
     until = max(postponed.until_ms, context.now_ms)
+    if postponed.reason == "path_down":  # the others of its group are not to blame, and another path may do
+        until, reason = min(until, context.now_ms + _ROUTE_AGAIN_MS), "path_paused"
     return Decision(
-        wait=Wait(
-            state.attempt, state.dispatch + 1, "postponed", due_at_ms=until, rank_ms=None, content=postponed.content
-        )
+        wait=Wait(state.attempt, state.dispatch + 1, reason, due_at_ms=until, rank_ms=None, content=postponed.content)
     )
 
 

@@ -14,6 +14,7 @@ from schemas.mail import Content
 from schemas.states import JsonObject, MessageState, OutboxEntry, Position
 from schemas.tables import Suppression, suppression_key
 from services.router.domain.decision import Decision, HandOut, Reply
+from services.router.domain.routing import Chosen
 
 SOURCE = "router"
 _LEFT_OUT = Content(from_="", to=[], subject="")  # of an outbox entry's delivery: see schemas.states.OutboxEntry
@@ -26,9 +27,16 @@ def listed_address(recipient: str, destination: str) -> str:
 
 
 def entry_of(
-    before: int, after: MessageState, decision: Decision, *, project_id: str, offset: int, now_ms: int
+    before: int,
+    after: MessageState,
+    decision: Decision,
+    *,
+    project_id: str,
+    route: Chosen,
+    offset: int,
+    now_ms: int,
 ) -> OutboxEntry:
-    """The outbox entry of one input. `before` is the sequence before its events."""
+    """The outbox entry of one input. `before` is the sequence before its events; a hand-out takes `route`."""
     events = [
         _document(
             seal(
@@ -43,7 +51,7 @@ def entry_of(
         )
         for sequence, event in enumerate(decision.events, before + 1)
     ]
-    delivery = None if decision.hand_out is None else _delivery(after, decision.hand_out, project_id, now_ms)
+    delivery = None if decision.hand_out is None else _delivery(after, decision.hand_out, route, project_id, now_ms)
     listed, told = None, None
     # Mail of a test key went to nobody, so it proves nothing about its recipient.
     if decision.suppress is not None and after.environment == "live":
@@ -52,6 +60,7 @@ def entry_of(
         input_offset=offset,
         events=events,
         delivery=delivery,
+        pool=None if delivery is None else route.pool,
         suppression=listed,
         account_event=told,
         reply=None if decision.reply is None else _verdict(decision.reply, project_id, now_ms),
@@ -96,7 +105,7 @@ def is_in_flight(delivery: JsonObject, state: MessageState) -> bool:
     return state.in_flight and (data["attempt"], data["dispatch"]) == (state.attempt, state.dispatch)
 
 
-def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: int) -> JsonObject:
+def _delivery(state: MessageState, hand_out: HandOut, route: Chosen, project_id: str, now_ms: int) -> JsonObject:
     assert state.first_dispatched_at_ms is not None
     delivery = Delivery(
         content=_LEFT_OUT,
@@ -112,6 +121,9 @@ def _delivery(state: MessageState, hand_out: HandOut, project_id: str, now_ms: i
         created_at_ms=state.created_at_ms,
         first_dispatched_at_ms=state.first_dispatched_at_ms,
         deliver_before_ms=state.deliver_before_ms,
+        path=route.path,
+        tls=route.tls,
+        source_address=state.source_address,
     )
     document = _document(
         seal(

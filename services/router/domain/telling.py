@@ -7,13 +7,15 @@ from typing import Any
 
 from schemas.envelope import to_timestamp
 from schemas.events import (
+    GaveUp,
     MessageAccepted,
     MessageBounced,
+    MessageEvent,
     MessageExpired,
     MessageHeld,
     MessageSuppressed,
 )
-from schemas.inputs import Submit
+from schemas.inputs import AttemptFinished, AttemptUnknown, Submit
 from schemas.mail import DEAD_RECIPIENT, Attempt, Category, Content, WaitReason
 from schemas.states import MessageState
 from services.router.domain.decision import Context, Decision, HandOut, Listed, Wait
@@ -70,34 +72,82 @@ def may_run(state: MessageState) -> bool:
 def accepted(known: MessageState | Submit, context: Context) -> MessageAccepted:
     return MessageAccepted(
         **about(known, "accepted"),
-        path=context.path,
+        path=context.route.path,
+        pool=context.route.pool,
+        route_id=context.route.route_id,
+        route_version=context.route.route_version,
         suppression_checked_at=to_timestamp(context.checked_at_ms),
-        reason=None if context.room else "admission",
+        reason=context.stopped or (None if context.room else "admission"),
         next_attempt_at=None,
     )
 
 
 def start(state: MessageState, context: Context, *events: MessageAccepted) -> Decision:
-    """The next attempt goes out, or waits where it has no room. Its content must be known."""
-    if context.room:
-        return Decision(events, hand_out=HandOut(state.attempt, state.dispatch))
-    return Decision(events, wait=for_admission(state, context.submitted))
+    """The next attempt goes out, or waits where it may not, or has no room. Its content must be known."""
+    if context.stopped is not None or not context.room:
+        return Decision(events, wait=in_line(state.attempt, state.dispatch, context, context.submitted))
+    return Decision(events, hand_out=HandOut(state.attempt, state.dispatch))
 
 
-def for_admission(state: MessageState, content: Content | None) -> Wait:
-    return Wait(state.attempt, state.dispatch, "admission", due_at_ms=None, rank_ms=None, content=content)
+def in_line(attempt: int, dispatch: int, context: Context, content: Content | None) -> Wait:
+    """With its rank as it is, until its turn comes."""
+    return Wait(
+        attempt,
+        dispatch,
+        context.stopped or "admission",
+        due_at_ms=None,
+        rank_ms=None,
+        content=content,
+        waits_for=context.route.waits_for if context.stopped == "path_paused" else (),
+    )
 
 
-def next_attempt(state: MessageState, due_ms: int, content: Content | None) -> Wait:
-    return Wait(state.attempt + 1, 1, "retry_ladder", due_at_ms=due_ms, rank_ms=due_ms, content=content)
+def next_attempt(state: MessageState, due_ms: int, finished: AttemptFinished | AttemptUnknown) -> Wait:
+    """A greylist knows us by our address: it is kept for the next attempt."""
+    return Wait(
+        state.attempt + 1,
+        1,
+        retry_reason(finished),
+        due_at_ms=due_ms,
+        rank_ms=due_ms,
+        content=finished.content,
+        source_address=finished.detail.source_address if is_greylisted(finished) else None,
+    )
+
+
+def retry_reason(finished: AttemptFinished | AttemptUnknown) -> WaitReason:
+    return "greylisted" if is_greylisted(finished) else "retry_ladder"
+
+
+def is_greylisted(finished: AttemptFinished | AttemptUnknown) -> bool:
+    return isinstance(finished, AttemptFinished) and finished.category == "greylisted"
+
+
+def retry_time(state: MessageState, attempt: int, context: Context) -> int | None:
+    """When the attempt after `attempt` is due; None where it has been the last: by the ladder, or by the mail's age."""
+    due = context.ladder.due_after(attempt, context.now_ms, context.jitter)
+    if due is None or context.max_age_ms is None:
+        return due
+    return due if due <= max(state.created_at_ms, state.scheduled_ms or 0) + context.max_age_ms else None
 
 
 # how a message ends, or comes to a halt
 
 
-def bounced(state: MessageState, detail: Attempt, category: Category, rule_id: str | None = None) -> Decision:
-    event = MessageBounced(**about(state, "bounced"), **outcome(detail, category, rule_id=rule_id))
+def bounced(
+    state: MessageState,
+    detail: Attempt,
+    category: Category,
+    rule_id: str | None = None,
+    gave_up: GaveUp | None = None,
+) -> Decision:
+    event = MessageBounced(**about(state, "bounced"), **outcome(detail, category, rule_id=rule_id), gave_up=gave_up)
     return Decision((event,), suppress="bounce" if category in DEAD_RECIPIENT else None)
+
+
+def gave_up(attempt: int, context: Context) -> GaveUp:
+    """Why there is no next attempt."""
+    return "last_attempt" if attempt > len(context.ladder.waits_ms) else "max_age"
 
 
 def suppressed(known: MessageState | Submit, listed: Listed) -> MessageSuppressed:
@@ -108,6 +158,15 @@ def suppressed(known: MessageState | Submit, listed: Listed) -> MessageSuppresse
 
 def expired(known: MessageState | Submit) -> MessageExpired:
     return MessageExpired(**about(known, "expired"), reason="deliver_before has passed", by="router")
+
+
+def lapsed(
+    known: MessageState | Submit, attempt: int, dispatch: int, content: Content | None, *events: MessageEvent
+) -> Decision:
+    """Held until somebody releases it, which looks at the sender's domain again."""
+    event = MessageHeld(**about(known, "held"), reason="held_policy", source_event_id=None, by="router")
+    wait = Wait(attempt, dispatch, "held_policy", due_at_ms=None, rank_ms=None, content=content)
+    return Decision((*events, event), wait=wait)
 
 
 def held(state: MessageState, source: str | None) -> Decision:

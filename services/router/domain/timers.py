@@ -9,10 +9,11 @@ from typing import Literal, assert_never
 from schemas.inputs import Due
 from schemas.mail import Status, WaitReason
 from schemas.states import MessageState
+from services.router.domain.admission import STOPPED
 from services.router.domain.decision import NOTHING, Context, Decision, HandOut
-from services.router.domain.telling import accepted, expired, held, may_run, start, suppressed, too_late
+from services.router.domain.telling import accepted, expired, held, lapsed, may_run, start, suppressed, too_late
 
-TimerKind = Literal["retry", "admission", "watchdog", "schedule", "expiry"]
+TimerKind = Literal["retry", "admission", "watchdog", "schedule", "expiry", "flush"]
 
 # A retry that fired earlier than this before its time was fired by a wrong clock: it fires again. What a client has
 # named the time of (`schedule`, `expiry`) is never early.
@@ -21,6 +22,7 @@ _OF_REASON: dict[WaitReason, TimerKind] = {
     "retry_ladder": "retry",
     "greylisted": "retry",
     "postponed": "retry",
+    "path_paused": "retry",  # with a time; without one it stands in line
     "scheduled": "schedule",
 }
 
@@ -60,9 +62,11 @@ def fire(state: MessageState, due: Due, context: Context) -> Decision:
         decision = Decision((suppressed(state, context.listed),))
     elif too_late(state, context.now_ms):
         decision = Decision((expired(state),))
+    elif context.lapsed:
+        decision = lapsed(state, state.attempt, state.dispatch, None)
     elif due.kind == "schedule":
         decision = start(state, context, accepted(state, context))
-    elif due.kind == "admission" and not context.room:
+    elif due.kind == "admission" and context.stopped is None and not context.room:
         decision = NOTHING
     else:
         decision = start(state, context)
@@ -79,11 +83,10 @@ def _fits(state: MessageState, due: Due, context: Context) -> bool:
     """Whether it is the timer that the message waits for, and its time has come."""
     match due.kind:
         case "admission":
-            return state.reason == "admission"
+            return state.reason == "admission" or (state.reason in STOPPED and state.due_at_ms is None)
         case "retry":
-            return state.reason in {"retry_ladder", "greylisted", "postponed"} and _has_come(
-                state.due_at_ms, context, _EARLY_MS
-            )
+            timed = _OF_REASON.get(state.reason) == "retry" if state.reason is not None else False
+            return timed and _has_come(state.due_at_ms, context, _EARLY_MS)
         case "watchdog":
             return state.in_flight and _has_come(state.due_at_ms, context, _EARLY_MS)
         case "schedule":

@@ -480,6 +480,9 @@ async def test_the_queues_are_told_each_second_while_they_change(router: RouterO
         "in_flight": 2,
         "oldest_ms": NOW,
         "next_due_ms": NOW + 31_000,
+        "provider_group": "example.org",
+        "reason": "retry_ladder",
+        "paused": False,
     }
     told = len(queue_state)
     router.log.now_ms += 5_000

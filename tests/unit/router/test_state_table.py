@@ -12,6 +12,7 @@ from services.router.domain.decision import NOTHING, Context, Decision, Given, H
 from services.router.domain.evolution import evolve
 from services.router.domain.ladder import Ladder
 from services.router.domain.message import decide
+from services.router.domain.routing import Chosen
 from services.router.domain.transitions import FOLLOWS, IllegalTransition, follow
 from tests.kit import router_inputs as make
 
@@ -28,7 +29,7 @@ CONTEXT = Context(
     room=True,
     ladder=LADDER,
     jitter=0,
-    path="main",
+    route=Chosen(None, None, "upstream", "main", None),
     watchdog_ms=3_600_000,
 )
 LISTED = Listed("manual", None)

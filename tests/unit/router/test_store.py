@@ -29,7 +29,26 @@ def row(
 ) -> Row:
     if due is not None and timer is None:
         timer = "watchdog" if standing.in_flight else "retry"
-    return Row(name, "prj_1", address, standing, 1, 1, rank, rank, START_MS + rank, timer, due, closed, name.encode())
+    return Row(
+        message_id=name,
+        project_id="prj_1",
+        address=address,
+        standing=standing,
+        group=standing.destination,
+        bar=None,
+        reason="admission" if standing.queued else "retry_ladder",
+        path=None,
+        changed_ms=START_MS,
+        attempt=1,
+        dispatch=1,
+        rank_ms=rank,
+        submit_offset=rank,
+        created_at_ms=START_MS + rank,
+        timer=timer,
+        due_at_ms=due,
+        closed_at_ms=closed,
+        record=name.encode(),
+    )
 
 
 @pytest.fixture
@@ -54,7 +73,7 @@ def test_the_queue_is_by_rank_and_holds_one_tier_of_one_destination(store: Sqlit
         store.put(one)
     store.put(row("bulk", Standing("example.org", 3, waiting=True, queued=True)))
     store.put(row("else", Standing("other.org", 2, waiting=True, queued=True)))
-    assert [timer.message_id for timer in store.queued("example.org", 2, 10)] == ["1", "2"]
+    assert [timer.message_id for timer in store.queued("example.org", 2, 10, retried=False)] == ["1", "2"]
 
 
 def test_horizon_census_and_recipients(store: SqliteStore) -> None:
@@ -62,7 +81,7 @@ def test_horizon_census_and_recipients(store: SqliteStore) -> None:
     for one in (row("a", WAITS, due=50, rank=5), row("b", postponed, due=99, rank=3), row("c", FLIES, due=7, rank=1)):
         store.put(one)
     store.put(row("gone", Standing("example.org", 2), closed=START_MS))
-    assert store.horizon("example.org") == Horizon(START_MS + 3, 50)
+    assert store.horizon("example.org") == Horizon(START_MS + 3, 50, "retry_ladder")
     assert store.horizon("nowhere.org") == Horizon(None, None)
     (census,) = store.census()
     assert (census.in_flight, census.queued, census.waiting, census.postponed_until_ms) == (1, 0, 2, 99)
@@ -78,7 +97,9 @@ def test_scheduled_mail_has_a_timer_and_stands_in_no_queue(store: SqliteStore) -
     store.put(row("s", scheduled, timer="schedule", due=10))
     store.put(row("q", QUEUED, timer="expiry", due=5))
     assert [(timer.message_id, timer.kind) for timer in store.due(10, 10)] == [("q", "expiry"), ("s", "schedule")]
-    assert [(timer.message_id, timer.kind) for timer in store.queued("example.org", 2, 10)] == [("q", "admission")]
+    assert [(timer.message_id, timer.kind) for timer in store.queued("example.org", 2, 10, retried=False)] == [
+        ("q", "admission")
+    ]
     (census,) = store.census()
     assert (census.queued, census.waiting) == (1, 1)
     assert sorted(store.unsent_to("prj_1", "ada@example.org")) == ["q", "s"]
