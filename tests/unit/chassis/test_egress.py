@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.egress import refusal_of_address, refusal_of_url
+from chassis.egress import refusal_of_address, refusal_of_host, refusal_of_url
 
 REFUSED_URLS = [
     "",
@@ -126,3 +126,24 @@ def test_addresses_that_are_not_public(address: str, allow_loopback: bool) -> No
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
 def test_public_addresses(address: str) -> None:
     assert refusal_of_address(address, allow_loopback=False) is None
+
+
+@pytest.mark.parametrize("host", ["smtp.example.net", "93.184.216.34", "2606:2800:220:1::1"])
+def test_hosts_out_there(host: str) -> None:
+    assert refusal_of_host(host, allow_private=False) is None
+    assert refusal_of_host(host, allow_private=True) is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "relay", "mail.internal", "10.0.0.5", "127.0.0.1", "::1", "fd00::5"])
+def test_hosts_next_door(host: str) -> None:
+    assert refusal_of_host(host, allow_private=False) is not None
+    assert refusal_of_host(host, allow_private=True) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "a b", "127.1", "0x7f000001", "0.0.0.0", "169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "ff02::1"],
+)
+def test_hosts_nowhere(host: str) -> None:
+    assert refusal_of_host(host, allow_private=False) is not None
+    assert refusal_of_host(host, allow_private=True) is not None
