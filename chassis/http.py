@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -18,11 +17,10 @@ from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.service import Crash
-from chassis.telemetry import logger
+from chassis.telemetry import logger, request_at_hand
 
 _log = logger("http")
 _REQUEST_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -109,10 +107,7 @@ class _RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-        usable = 0 < len(given) <= 128 and _REQUEST_ID_CHARACTERS.issuperset(given)
-        request_id = given if usable else f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = _named(scope)
         header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:
@@ -120,13 +115,24 @@ class _RequestId:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        bound = structlog.contextvars.bind_contextvars(
-            request_id=request_id
-        )  # by hand: half of the context manager's time
+        token = request_at_hand.set(request_id)
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            structlog.contextvars.reset_contextvars(**bound)
+            request_at_hand.reset(token)
+
+
+def _named(scope: Scope) -> str:
+    """The id that the request is known by from now on."""
+    given = ""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            break
+    usable = 0 < len(given) <= 128 and _REQUEST_ID_CHARACTERS.issuperset(given)
+    request_id = given if usable else f"req_{secrets.token_hex(12)}"
+    scope.setdefault("state", {})["request_id"] = request_id
+    return request_id
 
 
 def create_app(title: str, readiness: Readiness) -> FastAPI:
@@ -177,14 +183,23 @@ def create_app(title: str, readiness: Readiness) -> FastAPI:
 
 def direct(app: FastAPI, endpoint: Endpoint) -> ASGIApp:
     """`endpoint` with the request ids and the errors of `app`, as they are now, but without its routing: for a hot route."""
+    handlers: dict[Any, Any] = {kind: on for kind, on in app.exception_handlers.items() if kind is not Exception}
+    named = tuple(handlers)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await endpoint(Request(scope, receive, send))
+        request_id = _named(scope)
+        request = Request(scope, receive)
+        token = request_at_hand.set(request_id)
+        try:
+            response = await endpoint(request)
+        except named as error:
+            response = await next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)(request, error)
+        finally:
+            request_at_hand.reset(token)
+        response.raw_headers.append((b"x-request-id", request_id.encode()))
         await response(scope, receive, send)
 
-    handlers = {error: handle for error, handle in app.exception_handlers.items() if error is not Exception}
-    on_bug = app.exception_handlers[Exception]
-    return ServerErrorMiddleware(_RequestId(ExceptionMiddleware(answer, handlers)), handler=on_bug)
+    return ServerErrorMiddleware(answer, handler=app.exception_handlers[Exception])
 
 
 class HttpServer:

@@ -15,6 +15,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from chassis.clock import Clock, SystemClock
+from chassis.deadline import Within
 from chassis.producer import Producer
 from chassis.settings import KafkaSettings
 from chassis.telemetry import logger
@@ -132,7 +133,7 @@ class BrokerClock:
         self.offset_ms = lowest if self.offset_ms is None else min(max(self.offset_ms, lowest), highest)
 
 
-Produce = Callable[[Producer, AIOKafkaProducer], Awaitable[list[RecordMetadata]]]
+Produce = Callable[[Sequence[Outgoing], Producer, AIOKafkaProducer], Awaitable[list[RecordMetadata]]]
 
 
 class Log:
@@ -169,20 +170,7 @@ class Log:
         """
         if not records:
             return []
-
-        async def send_each(_: Producer, producer: AIOKafkaProducer) -> list[RecordMetadata]:
-            sent: list[asyncio.Future[RecordMetadata]] = []
-            try:
-                for r in records:
-                    headers = list(r.headers)
-                    sent.append(await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=headers))
-                return [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent)
-            except BaseException:
-                for future in sent:
-                    future.add_done_callback(_heard)
-                raise
-
-        return await self._confirmed(records, send_each, within)
+        return await self._confirmed(records, _send_each, within)
 
     async def append_together(self, records: Sequence[Outgoing], *, within: float) -> list[Ack]:
         """Append records of one topic and partition as one batch: all of them land, or none does."""
@@ -193,7 +181,7 @@ class Log:
             raise ValueError("append_together needs one topic and one named partition")
         batch, timestamps = _batch_of(records)
 
-        async def send_batch(link: Producer, producer: AIOKafkaProducer) -> list[RecordMetadata]:
+        async def send_batch(_: Sequence[Outgoing], link: Producer, producer: AIOKafkaProducer) -> list[RecordMetadata]:
             async with link.queue_of(topic, partition):
                 sent = await producer.send_batch(batch, topic, partition=partition)
             first: RecordMetadata = await sent
@@ -219,9 +207,10 @@ class Log:
             raise LogUnavailable("the log is not started, or stopped")
         sent_at = self._clock.monotonic()
         try:
-            async with asyncio.timeout(within):
-                producer = await asyncio.shield(link.connected)
-                metadata = await produce(link, producer)
+            with Within(within):
+                connected = link.connected
+                producer = connected.result() if connected.done() else await asyncio.shield(connected)
+                metadata = await produce(records, link, producer)
             acks = [acked(record, about) for record, about in zip(records, metadata, strict=True)]
         except TimeoutError as error:
             self._give_up(link, "deadline")
@@ -241,7 +230,7 @@ class Log:
 
     def _learn(self, metadata: Sequence[RecordMetadata], sent_at: float) -> None:
         acked_at = self._clock.monotonic()
-        for about in (metadata[0], metadata[-1]):
+        for about in (metadata[0], metadata[-1]) if len(metadata) > 1 else metadata:
             if about.timestamp_type == _APPEND_TIME:
                 self._broker_clock.observe(about.timestamp, sent_at, acked_at)
 
@@ -258,6 +247,19 @@ class Log:
         closing = asyncio.create_task(link.close(_LAST_CHANCE), name="producer-close")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+
+async def _send_each(records: Sequence[Outgoing], _: Producer, producer: AIOKafkaProducer) -> list[RecordMetadata]:
+    sent: list[asyncio.Future[RecordMetadata]] = []
+    try:
+        for r in records:
+            headers = list(r.headers)
+            sent.append(await producer.send(r.topic, r.value, r.key.encode(), r.partition, headers=headers))
+        return [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent)
+    except BaseException:
+        for future in sent:
+            future.add_done_callback(_heard)
+        raise
 
 
 def acked(record: Outgoing, about: RecordMetadata) -> Ack:

@@ -14,12 +14,16 @@ Logger = structlog.stdlib.BoundLogger
 
 # W3C Trace Context of the work at hand; copied into the headers of every record it causes.
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+# The id of the HTTP request at hand: it stands on every line that is logged for it. A variable of our own, for structlog's
+# cost six times as much to set, and a service that logs nothing sets it with every request.
+request_at_hand: ContextVar[str | None] = ContextVar("request_at_hand", default=None)
 
 
 def configure_logging(service: str, instance: str, level: str) -> None:
     """Route structlog and the standard library's loggers to the same JSON lines."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,6 +50,15 @@ def configure_logging(service: str, instance: str, level: str) -> None:
     # aiokafka tells each rebalance and retry at info; what matters of it we say ourselves.
     logging.getLogger("aiokafka").setLevel(logging.ERROR if level != "debug" else logging.DEBUG)
     structlog.contextvars.bind_contextvars(service=service, instance=instance)
+
+
+def _with_request(
+    logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    del logger, method
+    if (request_id := request_at_hand.get()) is not None:
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def logger(name: str) -> Logger:
