@@ -6,7 +6,7 @@ A body is held once, as it came or as it inflated. What is too long or too slow 
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 from fastapi import Request, Response
@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from chassis.budget import ByteBudget, NoRoom, Room
+from chassis.deadline import Within
 from chassis.http import json_response
 from services.ingest import metrics
 from services.ingest.domain.faults import Refused
@@ -38,20 +39,41 @@ class Mails:
 
     def __init__(self, memory: ByteBudget) -> None:
         self._memory = memory
+        metrics.large_body_bytes.set_function(lambda: memory.held)
 
-    @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytearray]:
-        """The raw body; whoever has parsed it should clear it. Raises Refused: 413, 400, 415, or 503 without room."""
-        with self._memory.room() as room:
-            try:
-                yield await _body(request, MAX_MAIL_OCTETS, room)
-            except NoRoom as error:
-                metrics.turned_away.inc()
-                await _discard(request)
-                message = "Too many large requests are at hand; nothing was accepted."
-                raise Refused("unavailable", message, retry_after=_RETRY_AFTER_SECONDS) from error
-            finally:
-                metrics.large_body_bytes.set(self._memory.held - room.octets)
+    def body(self, request: Request) -> "MailBody":
+        """`async with` it: the raw body; whoever has parsed a bytearray should clear it. Raises Refused: 413, 400, 415, or
+        503 without room.
+        """
+        return MailBody(request, self._memory)
+
+
+class MailBody:
+    """One body, from its first byte until its request is answered. No generator, for this is on the hot path."""
+
+    __slots__ = ("_request", "_room")
+
+    def __init__(self, request: Request, memory: ByteBudget) -> None:
+        self._request = request
+        self._room = Room(memory)
+
+    async def __aenter__(self) -> bytes | bytearray:
+        try:
+            return await _body(self._request, MAX_MAIL_OCTETS, self._room)
+        except NoRoom as error:
+            self._room.shrink(0)
+            metrics.turned_away.inc()
+            await _discard(self._request)
+            message = "Too many large requests are at hand; nothing was accepted."
+            raise Refused("unavailable", message, retry_after=_RETRY_AFTER_SECONDS) from error
+        except BaseException:
+            self._room.shrink(0)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._room.shrink(0)
 
 
 async def read_body(request: Request, limit: int = MAX_BODY_OCTETS) -> bytes:
@@ -75,20 +97,19 @@ def page_response(data: list[dict[str, Any]], cursor: str | None) -> Response:
     return json_response({"object": "list", "data": data, "has_more": cursor is not None, "next_cursor": cursor})
 
 
-async def _body(request: Request, limit: int, room: Room | None) -> bytearray:
-    declared = _declared(request)
+async def _body(request: Request, limit: int, room: Room | None) -> bytes | bytearray:
+    declared, coding = _declared(request)
     if declared > limit:
         raise _too_large(limit)
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in {"identity", "", "gzip", "x-gzip"}:
-        raise Refused("unsupported_encoding", "This Content-Encoding is not understood; gzip is.")
     if room is not None and declared > ORDINARY_OCTETS:
         await room.grow(declared, within=ROOM_SECONDS)
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(RECEIVE_SECONDS) as deadline:
+        with Within(RECEIVE_SECONDS):
             first = await request.receive()
-            if not first.get("more_body") and "gzip" not in coding and len(first.get("body", b"")) <= ORDINARY_OCTETS:
-                return _whole(first, limit)  # as nearly every body comes
+        if not first.get("more_body") and "gzip" not in coding and len(first.get("body", b"")) <= ORDINARY_OCTETS:
+            return _whole(first, limit)  # as nearly every body comes
+        async with asyncio.timeout_at(began + RECEIVE_SECONDS) as deadline:
             chunks = _paced(request, first, deadline, limit)
             return await _gathered(_inflated(chunks) if "gzip" in coding else chunks, limit, room)
     except TimeoutError as error:
@@ -100,18 +121,27 @@ async def _body(request: Request, limit: int, room: Room | None) -> bytearray:
         raise Refused("incomplete_body", "The connection ended before the body did.") from error
 
 
-def _whole(message: Message, limit: int) -> bytearray:
+def _whole(message: Message, limit: int) -> bytes:
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     body: bytes = message.get("body", b"")
     if len(body) > limit:
         raise _too_large(limit)
-    return bytearray(body)
+    return body
 
 
-def _declared(request: Request) -> int:
-    text = request.headers.get("content-length", "0")
-    return int(text[:20]) if text.isascii() and text.isdigit() else 0
+def _declared(request: Request) -> tuple[int, str]:
+    """The length and the coding that the headers name. Raises Refused (415)."""
+    length, codings = 0, []
+    for name, value in request.scope["headers"]:
+        if name == b"content-length":
+            length = int(value[:20]) if value.isdigit() else 0
+        elif name == b"content-encoding":
+            codings.append(value.decode("latin-1").strip().lower())
+    coding = ", ".join(codings)
+    if coding not in {"", "identity", "gzip", "x-gzip"}:
+        raise Refused("unsupported_encoding", "This Content-Encoding is not understood; gzip is.")
+    return length, coding
 
 
 async def _gathered(chunks: AsyncIterator[bytes], limit: int, room: Room | None) -> bytearray:

@@ -5,9 +5,11 @@ Plain functions and one thin ASGI wrapper, for this is on the hot path. It must 
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from fastapi import Request
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.clock import Clock
@@ -21,7 +23,6 @@ from services.ingest.ports import Allowance
 
 _STATE = "allowance"
 _ADDRESS = "client_address"
-_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 DRAIN_OCTETS = 8 * 1024 * 1024
 DRAIN_SECONDS = 2.0
 # Without a good key, or with one where it must not be used: nothing that a key's owner should pay for.
@@ -83,10 +84,11 @@ class Edge:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await body.drain()
+                if not body.complete:
+                    await body.drain()
                 allowance = state.get(_STATE) or self._admission.look(state[_ADDRESS])
                 message["headers"] = [*message.get("headers", ()), *_headers_of(allowance)]
-                metrics.requests.labels(_route_of(scope), scope["method"], message["status"]).inc()
+                _counted(_route_of(scope), scope["method"], message["status"]).inc()
             await send(message)
 
         await self._app(scope, body.receive, send_with_headers)
@@ -97,25 +99,40 @@ class _Body:
 
     The server closes a connection with an unread body, and a client that is still writing would see a reset instead
     of its 401, 413 or 429. So a moderate rest is read and thrown away before the answer; a flood is not.
+
+    A body ends with its last declared byte: the server says so only when it is asked once more, and that costs two turns
+    of its thread and of the loop, a quarter of what it costs to take a request.
     """
+
+    __slots__ = ("_left", "_receive", "complete")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self._complete = not any(name in _BODY_HEADERS for name, _ in scope["headers"])
+        self._left, self.complete = 0, True
+        for name, value in scope["headers"]:
+            if name == b"transfer-encoding":
+                self._left, self.complete = -1, False  # not known, whatever a Content-Length says
+                break
+            if name == b"content-length":
+                self._left = int(value[:20]) if value.isdigit() else -1
+                self.complete = self._left == 0
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
-            self._complete = True
+            self.complete = True
+        elif self._left > 0:
+            self._left -= len(message["body"])
+            if self._left == 0:
+                message["more_body"] = False
+                self.complete = True
         return message
 
     async def drain(self) -> None:
-        if self._complete:
-            return
         left = DRAIN_OCTETS
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                while not self._complete and left > 0:
+                while not self.complete and left > 0:
                     left -= len((await self.receive()).get("body", b""))
         except TimeoutError:
             return
@@ -137,6 +154,11 @@ def _headers_of(allowance: Allowance) -> list[tuple[bytes, bytes]]:
         (b"x-ratelimit-remaining", b"%d" % allowance.remaining),
         (b"x-ratelimit-reset", b"%d" % allowance.reset_at),
     ]
+
+
+@lru_cache(maxsize=1024)  # of a closed set: the look-up costs four times what counting does
+def _counted(route: str, method: str, status: int) -> Counter:
+    return metrics.requests.labels(route, method, status)
 
 
 def _route_of(scope: Scope) -> str:

@@ -72,7 +72,7 @@ def messages_router(gate: Gate, send: Endpoint, send_batch: Endpoint, reads: Rea
 
 def idempotency_keys(request: Request) -> list[str]:
     """Every Idempotency-Key header, as text. Raises Refused (400) for bytes that are none."""
-    found = [value for name, value in request.headers.raw if name == b"idempotency-key"]
+    found = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
     try:
         return [value.decode() for value in found]
     except UnicodeDecodeError as error:
