@@ -1,19 +1,16 @@
 """Rate limits by fixed windows of a minute, in this process's memory or shared in Valkey: a window's end is exactly
 X-RateLimit-Reset (R14).
 
-The rules are `limits`'; the counters are ours, for the library's own keep a thread, or look at every key, to forget
-old ones: both stall a loop that is busy.
+In Valkey they are counted by `limits`; the counters in memory are ours, for the library's keep a thread, or look at every
+key, to forget old ones: both stall a loop that is busy.
 """
 
 import asyncio
 import math
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
-from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
 
 from chassis.clock import Clock
 from chassis.telemetry import logger
@@ -27,71 +24,38 @@ _VALKEY_CONNECTIONS = 32  # they are busy for a millisecond; more would only sta
 _log = logger("rate_limits")
 
 
-class WindowCounters(Storage):
-    """Counts by key, each until its window ends. All windows are equally long, so the oldest are the first to go."""
-
-    STORAGE_SCHEME = None
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-        self._counts: dict[str, int] = {}
-        self._ends: dict[str, float] = {}  # Unix seconds; in the order in which windows began
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        self._forget_ended()
-        if key not in self._ends:
-            self._ends[key] = self._now() + expiry
-        count = self._counts[key] = self._counts.get(key, 0) + amount
-        return count
-
-    def get(self, key: str) -> int:
-        self._forget_ended()
-        return self._counts.get(key, 0)
-
-    def get_expiry(self, key: str) -> float:
-        return self._ends.get(key, self._now())
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int:
-        count = len(self._counts)
-        self._counts.clear()
-        self._ends.clear()
-        return count
-
-    def clear(self, key: str) -> None:
-        self._counts.pop(key, None)
-        self._ends.pop(key, None)
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return ValueError
-
-    def _forget_ended(self) -> None:
-        now = self._now()
-        while self._ends and (oldest := next(iter(self._ends))) and self._ends[oldest] <= now:
-            self.clear(oldest)
-
-    def _now(self) -> float:
-        return self._clock.now_ms() / 1000
+@dataclass(slots=True)
+class _Window:
+    ends: float  # Unix seconds
+    count: int = 0
 
 
 class MemoryRateLimits:
+    """Counts by bucket, each until its window ends. All windows are equally long, so the oldest are the first to go."""
+
     def __init__(self, clock: Clock) -> None:
-        self._limiter = FixedWindowRateLimiter(WindowCounters(clock))
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}  # in the order in which they began
 
     def take(self, bucket: str, per_minute: int) -> Allowance:
-        allowed = self._limiter.hit(_limit(per_minute), bucket)
-        return self._allowance(bucket, per_minute, allowed=allowed)
+        now = self._forget_ended()
+        window = self._windows.get(bucket)
+        if window is None:
+            window = self._windows[bucket] = _Window(now + _WINDOW)
+        window.count += 1
+        left = per_minute - window.count
+        return Allowance(left >= 0, per_minute, max(0, left), math.ceil(window.ends))
 
     def look(self, bucket: str, per_minute: int) -> Allowance:
-        return self._allowance(bucket, per_minute, allowed=True)
+        now = self._forget_ended()
+        window = self._windows.get(bucket) or _Window(now)
+        return Allowance(True, per_minute, max(0, per_minute - window.count), math.ceil(window.ends))
 
-    def _allowance(self, bucket: str, per_minute: int, *, allowed: bool) -> Allowance:
-        reset_time, remaining = self._limiter.get_window_stats(_limit(per_minute), bucket)
-        return Allowance(allowed, per_minute, max(0, remaining), math.ceil(reset_time))
+    def _forget_ended(self) -> float:
+        now = self._clock.now_ms() / 1000
+        while self._windows and self._windows[oldest := next(iter(self._windows))].ends <= now:
+            del self._windows[oldest]
+        return now
 
 
 class ValkeyRateLimits:
@@ -167,8 +131,3 @@ class ValkeyRateLimits:
         elif self._away and not away:
             _log.info("rate_limits_shared_again")
         self._away = away
-
-
-@lru_cache(maxsize=1024)
-def _limit(per_minute: int) -> RateLimitItemPerMinute:
-    return RateLimitItemPerMinute(per_minute)

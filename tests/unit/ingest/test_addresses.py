@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.domain.addresses import Address, InvalidAddress, parse_address
+from services.ingest.domain.addresses import Address, InvalidAddress, _parsed, _plain, parse_address
 
 ACCEPTED = [
     ("a@b.example", "a@b.example", "a@b.example", "b.example"),
@@ -128,3 +128,35 @@ def test_what_was_parsed_parses_to_itself(name: str, local: str) -> None:
     assert parse_address(address.header) == address
     assert parse_address(address.envelope).envelope == address.envelope
     assert not set(address.envelope) & set("<>,; \r\n\x00")
+
+
+# What is nearly plain: every character that decides, lengths around the limits, punycode, names that are folded.
+_LOCALS = st.one_of(
+    st.text("aZ0.!#$%&'*+-/=?^_`{|}~\" @", min_size=1, max_size=12),
+    st.sampled_from(["postmaster", "Info", "ABUSE", "x" * 63, "x" * 64, "x" * 65, "a.b.c.d.e.f.g.h.i.j", "=?x?="]),
+)
+_LABELS = st.one_of(
+    st.text("aZ09-_", min_size=0, max_size=6),
+    st.sampled_from(
+        ["xn--bcher-kva", "xn--a", "ab--cd", "a--b", "x" * 62, "x" * 63, "x" * 64, "test", "123", "\u212a"]
+    ),
+)
+
+
+@given(_LOCALS, st.lists(_LABELS, min_size=1, max_size=10))
+def test_a_plain_address_is_what_the_library_says(local: str, labels: list[str]) -> None:
+    """The short way may refuse to judge, and must never judge otherwise."""
+    text = f"{local}@{'.'.join(labels)}"
+    if (short := _plain(text)) is not None:
+        assert short == _parsed(text)
+
+
+@pytest.mark.parametrize("text", ["a@b.example", "Bob.O'Hara+x@Mail-2.B.EXAMPLE", "u1@d1.example", "x" * 64 + "@b.co"])
+def test_nearly_every_address_is_plain(text: str) -> None:
+    assert _plain(text) == _parsed(text)
+
+
+@given(st.from_regex(r"[A-Za-z0-9+_-]{1,70}@([A-Za-z0-9-]{1,65}\.){1,4}[A-Za-z0-9]{1,4}", fullmatch=True))
+def test_a_plain_address_is_what_the_library_says_at_any_length(text: str) -> None:
+    if (short := _plain(text)) is not None:
+        assert short == _parsed(text)
