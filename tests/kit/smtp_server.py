@@ -206,7 +206,7 @@ class _Conversation:
     async def _start_tls(self) -> None:
         if self._server.tls is None:
             await self._say(b"502 5.5.2 Not offered\r\n")
-        elif (await self._act("starttls", b"220 Go ahead")) == b"220 Go ahead\r\n":
+        elif (await self._act("starttls", b"220 Go ahead")).startswith(b"220"):
             await self._writer.start_tls(self._server.tls)
             self._encrypted = True
 
@@ -288,6 +288,7 @@ def _usual(at: At, recipient: str) -> Fault | None:
 async def smtp_server(
     script: Script = _usual,
     *,
+    address: str = "127.0.0.1",
     port: int = 0,
     extensions: tuple[str, ...] = ("SIZE 10000000", "8BITMIME"),
     tls: ssl.SSLContext | None = None,
@@ -296,7 +297,7 @@ async def smtp_server(
 ) -> AsyncIterator[SmtpServer]:
     """A server on loopback for the time of the block. `always_354`: to DATA, whatever became of MAIL and RCPT."""
     server = SmtpServer(script, extensions, tls, on_mail, always_354)
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", port, limit=64 * 1024 * 1024, backlog=512)
+    listener = await asyncio.start_server(server.serve, address, port, limit=64 * 1024 * 1024, backlog=512)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

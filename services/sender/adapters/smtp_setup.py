@@ -6,7 +6,8 @@ What fails here is about us, the network or the server, never about a recipient:
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import cast
 
 from aiosmtplib import SMTP
@@ -20,6 +21,7 @@ from aiosmtplib.errors import (
 )
 
 from schemas.mail import Phase, Tls
+from services.sender.adapters.smtp_patience import RFC_5321
 from services.sender.adapters.smtp_session import Greeted, SmtpSession
 from services.sender.domain.outcome import Outcome, classify, garbled, lost
 from services.sender.domain.replies import Reply, visible
@@ -43,27 +45,45 @@ class _TlsUnusable(Exception):
 
 
 class SetUp:
-    """Makes sessions. `helo_name` is what we call ourselves in EHLO."""
+    """Makes sessions. `helo_name` is what we call ourselves in EHLO. `trust`: in place of the system's authorities."""
 
-    def __init__(self, helo_name: str) -> None:
+    def __init__(
+        self, helo_name: str, patience: Mapping[Phase, timedelta] = RFC_5321, *, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._helo_name = helo_name
-        self._contexts: dict[Tls, ssl.SSLContext] = {tls: _context(tls) for tls in ("opportunistic", "required")}
+        self._patience = patience
+        self._contexts: dict[Tls, ssl.SSLContext] = {
+            "opportunistic": _context("opportunistic"),
+            "required": trust if trust is not None else _context("required"),
+        }
 
     async def session(self, server: Server, by: float) -> SmtpSession:
         """A session ready for MAIL. Raises SetUpFailed; gives up at `by` (loop time)."""
         try:
-            return await _Attempt(server, self._helo_name, self._contexts[server.tls], by).run()
+            return await self._attempt(server, self._contexts[server.tls], by).run()
         except _TlsUnusable:  # once more, in the clear: better than not at all, which is what opportunistic means
-            return await _Attempt(server, self._helo_name, None, by).run()
+            return await self._attempt(server, None, by).run()
+
+    def _attempt(self, server: Server, context: ssl.SSLContext | None, by: float) -> "_Attempt":
+        return _Attempt(server, self._helo_name, context, by, self._patience)
 
 
 class _Attempt:
     """One try to set up; `phase` is where it is."""
 
-    def __init__(self, server: Server, helo_name: str, context: ssl.SSLContext | None, by: float) -> None:
+    def __init__(
+        self,
+        server: Server,
+        helo_name: str,
+        context: ssl.SSLContext | None,
+        by: float,
+        patience: Mapping[Phase, timedelta],
+    ) -> None:
         self._server = server
         self._context = context
         self._by = by
+        self._patience = patience
+        self._timer = asyncio.timeout_at(by)
         self._loop = asyncio.get_running_loop()
         self._client = SMTP(
             hostname=server.host, port=None, local_hostname=helo_name, use_tls=False, start_tls=False, timeout=None
@@ -73,7 +93,7 @@ class _Attempt:
 
     async def run(self) -> SmtpSession:
         try:
-            async with asyncio.timeout_at(self._by):
+            async with self._timer:
                 return await self._set_up()
         except (TimeoutError, SMTPTimeoutError, SMTPReadTimeoutError):
             outcome = lost(self._phase, f"no answer in time (phase {self._phase})")
@@ -96,19 +116,25 @@ class _Attempt:
         self._client.close()
         raise SetUpFailed(outcome, self._hop)
 
+    def _enter(self, phase: Phase) -> None:
+        """From here on a failure is this phase's, and it has its own time, within the whole."""
+        self._phase = phase
+        self._timer.reschedule(min(self._by, self._loop.time() + self._patience[phase].total_seconds()))
+
     async def _set_up(self) -> SmtpSession:
+        self._enter("connect")
         connected = await self._connect()
         self._hop = _hop(self._server, connected)
-        self._phase = "greeting"
+        self._enter("greeting")
         self._client.sock = connected
         await self._client.connect()
         wire = cast(asyncio.Transport, self._client.transport)
         wire.set_write_buffer_limits(high=0)  # so that what is written leaves this process at once where it can
-        self._phase = "ehlo"
+        self._enter("ehlo")
         await self._client.ehlo()
         await self._maybe_encrypt()
         if self._server.username is not None:
-            self._phase = "auth"
+            self._enter("auth")
             await self._client.login(self._server.username, self._server.password or "")
         extensions = {name.lower(): value for name, value in self._client.esmtp_extensions.items()}
         transport = cast(asyncio.Transport, self._client.transport)
@@ -139,7 +165,7 @@ class _Attempt:
         raise error
 
     async def _maybe_encrypt(self) -> None:
-        self._phase = "starttls"
+        self._enter("starttls")
         required = self._server.tls == "required"
         if not self._client.supports_extension("starttls"):
             if required:

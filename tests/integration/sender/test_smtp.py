@@ -4,16 +4,19 @@ import asyncio
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from schemas.mail import Phase
 from services.sender.adapters.smtp import Limits, SmtpCarrier
+from services.sender.adapters.smtp_patience import RFC_5321
 from services.sender.adapters.smtp_setup import SetUp
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
@@ -58,10 +61,17 @@ class OpenGate:
         return self.body
 
 
-def carrier_to(port: int, *, reply_timeout: float = 5.0, per_connection: int = 100, **server: object) -> CarrierTo:
+def carrier_to(
+    port: int,
+    *,
+    reply_timeout: float = 5.0,
+    per_connection: int = 100,
+    patience: Mapping[Phase, timedelta] = RFC_5321,
+    **server: object,
+) -> CarrierTo:
     at = Server("127.0.0.1", port, **server)  # type: ignore[arg-type]  # the tests say what they mean
-    limits = Limits(reply_timeout=reply_timeout, messages_per_connection=per_connection, idle=30)
-    return CarrierTo(at, SmtpCarrier(SetUp("sender.test"), limits))
+    limits = Limits(reply_timeout, messages_per_connection=per_connection, idle=30, patience=patience)
+    return CarrierTo(at, SmtpCarrier(SetUp("sender.test", patience), limits))
 
 
 @asynccontextmanager
@@ -175,6 +185,28 @@ async def test_silence_before_the_dot_defers_and_after_it_is_unknown(at: At, sin
         outcome = outcome_of(await send(carrier, seconds=0.4))
     expected = ("unknown", "unknown") if at == "reply" else ("temporary", "no_answer")
     assert (outcome.outcome, outcome.category, outcome.phase) == (*expected, at)
+
+
+Timed = Literal["greeting", "ehlo", "mail", "rcpt", "data", "body"]
+
+
+@pytest.mark.parametrize("at", get_args(Timed))
+async def test_a_phase_has_a_time_of_its_own(at: Timed, sink: Sink) -> None:
+    """R28: as RFC 5321 (4.5.3.2) has it, where the attempt's deadline is longer than that."""
+    impatient: dict[Phase, timedelta] = {**RFC_5321, at: timedelta(seconds=0.3)}
+    large = Mail(MAIL.envelope_from, MAIL.recipient, MAIL.data + b"x" * 70 + b"\r\n" * 4_000_000, smtputf8=False)
+    fault = Fault(delay=1.5, close=True) if at == "body" else HANG
+    async with sink(script_of({at: fault}), extensions=()) as server, connected(server, patience=impatient) as carrier:
+        began = time.monotonic()
+        outcome = outcome_of(await send(carrier, large if at == "body" else MAIL, seconds=30))
+        assert time.monotonic() - began < 15
+    assert (outcome.outcome, outcome.category, outcome.phase) == ("temporary", "no_answer", at)
+
+
+def test_the_times_of_the_rfc() -> None:
+    """R28: RFC 5321, 4.5.3.2."""
+    minutes = {phase: patience.total_seconds() / 60 for phase, patience in RFC_5321.items()}
+    assert minutes.items() >= {"greeting": 5, "mail": 5, "rcpt": 5, "data": 2, "body": 3}.items()
 
 
 async def test_nobody_listens(sink: Sink) -> None:
@@ -419,6 +451,21 @@ async def test_required_tls_defers_where_it_can_not_be_had(certificate: tuple[Pa
         outcome = outcome_of(await send(carrier))
         assert (outcome.outcome, outcome.phase) == ("temporary", "starttls"), "a certificate that nobody vouches for"
         assert not any(command.startswith("MAIL") for command in server.commands)
+
+
+@pytest.mark.parametrize("tls", ["opportunistic", "required"])
+async def test_what_is_said_in_the_clear_behind_the_220_is_not_heard(
+    certificate: tuple[Path, Path], tls: str, sink: Sink
+) -> None:
+    """D55, R28: whoever sits in between can not slip a reply in that looks as if it came encrypted."""
+    injected = Fault(say=b"220 Go ahead\r\n250-evil.test\r\n250 SIZE 1\r\n550 5.1.1 No such user\r\n")
+    script = script_of({"starttls": [injected]})
+    async with sink(script, tls=server_context(certificate)) as server, connected(server, tls=tls) as carrier:
+        outcome = outcome_of(await send(carrier))
+        if tls == "required":
+            assert (outcome.outcome, outcome.phase) == ("temporary", "starttls"), "its certificate is nobody's"
+        else:
+            assert outcome.outcome == "delivered", outcome
 
 
 @pytest.mark.parametrize("fault", [says("454 4.7.0 TLS not available"), says("220 Go", close=True)])

@@ -58,7 +58,11 @@ def _place_of(server: ForeignServer) -> Place:
     return Place(server.port, stored)
 
 
-@pytest.fixture(params=["scripted", "scripted, pipelining", "aiosmtpd", "sink", "sink, pipelining", "Postfix"])
+OURS = ["scripted", "scripted, pipelining", "aiosmtpd"]
+DEBIANS = ["sink", "sink, pipelining", "Postfix"]
+
+
+@pytest.fixture(params=[*OURS, *(pytest.param(name, marks=pytest.mark.debian) for name in DEBIANS)])
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     async with AsyncExitStack() as stack:
         match request.param:
@@ -137,6 +141,7 @@ STRICT = {
 }
 
 
+@pytest.mark.debian
 async def test_a_real_postfix_refuses_and_goes_on() -> None:
     """D42, D57: what it refuses in a group costs neither the connection nor the next mail."""
     async with postfix(STRICT) as server:
@@ -172,6 +177,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize(("command", "phase"), COMMANDS)
 @pytest.mark.parametrize(
     ("option", "expected"), [("-Q", "temporary"), ("-q", "temporary"), ("-r", "temporary"), ("-f", "permanent")]
@@ -189,6 +195,7 @@ async def test_faults_of_smtp_sink(option: str, command: str, phase: str, expect
     assert (outcome.outcome, outcome.phase) == (expected, phase)
 
 
+@pytest.mark.debian
 async def test_an_answer_that_takes_longer_than_the_attempt_is_waited_for() -> None:
     """D39."""
     async with smtp_sink("-W", ".:2") as sink:
