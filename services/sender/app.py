@@ -23,13 +23,15 @@ from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.blobs import StoredMails
 from services.sender.adapters.destinations import DestinationReports
 from services.sender.adapters.direct import DirectWays
+from services.sender.adapters.health import HealthReports
 from services.sender.adapters.inputs import APPEND_WITHIN, LoggedInputs
 from services.sender.adapters.journal import AttemptJournal
 from services.sender.adapters.mta_sts import StsPolicies
+from services.sender.adapters.policies import PacePolicies
 from services.sender.adapters.resolver import CachedResolver
 from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.signing import SendingDomains
-from services.sender.adapters.slots import PathSlots
+from services.sender.adapters.slots import PacedSlots, Sizes
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import SetUp
 from services.sender.adapters.suppressions import SuppressionIndex
@@ -38,7 +40,7 @@ from services.sender.adapters.ways import PathWays
 from services.sender.domain.mx import Guard
 from services.sender.handlers import Attempts, Timing
 from services.sender.intake import Intake
-from services.sender.ports import Server
+from services.sender.ports import PathLimits, Server
 from services.sender.settings import SenderSettings, seals_of
 
 LANES: tuple[Lane, ...] = ("express", "standard")
@@ -89,6 +91,10 @@ class Sender:
             sources=settings.source_addresses,
         )
         ways = PathWays(smarthost_of(settings), upstreams, direct, pool=settings.pool)
+        pace = PacePolicies(log, tail, clock)
+        slots = PacedSlots(sizes_of(settings), pace, log.broker_now_ms)
+        pace.on_change(slots.reshape)
+        health = HealthReports(slots, ways.paths, log, clock, pool=settings.pool, instance=settings.instance)
         attempts = Attempts(
             owner=new_id(f"snd_{settings.instance}", clock.now_ms()),
             timing=timing_of(settings),
@@ -105,7 +111,7 @@ class Sender:
                 return_paths_of(settings),
             ),
             ways=ways,
-            slots=PathSlots(settings.connections),
+            slots=slots,
             carrier=carrier,
             sandbox=LoggedSandbox(log),
             rights=self._consumer,
@@ -125,6 +131,8 @@ class Sender:
             upstreams,
             policies,
             destinations,
+            pace,
+            health,
             carrier,
             self._consumer,
             self._intake,
@@ -150,6 +158,16 @@ def timing_of(settings: SenderSettings) -> Timing:
         deadline_ms=_ms(settings.attempt_deadline),
         margin_ms=_ms(settings.deadline_margin),
         start_within=settings.start_within.total_seconds(),
+    )
+
+
+def sizes_of(settings: SenderSettings) -> Sizes:
+    return Sizes(
+        slots=settings.slots,
+        in_hand=settings.max_in_flight,
+        replicas=settings.replicas,
+        upstream=PathLimits(settings.connections, settings.messages_per_connection),
+        idle=settings.connection_idle.total_seconds(),
     )
 
 

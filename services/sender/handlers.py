@@ -35,6 +35,7 @@ from services.sender.ports import (
     PathDown,
     Rights,
     Sandbox,
+    Slot,
     Slots,
     Suppressed,
     Tenure,
@@ -48,7 +49,7 @@ _LOG_BACK_OFF = 0.5  # seconds between two tries of what must get into the log
 _LOOK_AGAIN = 0.1  # seconds between two looks at a lease that is not good at the moment
 _POSTPONED_FOR_MS = 1000  # what failed a check may go again almost at once
 _PATH_DOWN_FOR_MS = 1000  # the router knows other paths
-_BUSY_FOR_MS = 30_000  # where there was no room for ten minutes there is none in a second
+_BUSY_FOR_MS = 30_000  # where memory was short for so long it is not there in a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class _Going:
 
     mail: Mail
     way: Way
+    slot: Slot
 
 
 class Attempts:
@@ -169,7 +171,7 @@ class Attempts:
         way = await self._way(job)
         if isinstance(way, PathDown):
             _log.warning("path_down", message_id=delivery.message_id, path=delivery.path, reason=way.reason)
-            return await self._send_back(job, "path_down", _PATH_DOWN_FOR_MS)
+            return await self._send_back(job, "path_down", self._now_ms() + _PATH_DOWN_FOR_MS)
         if isinstance(way, Outcome):
             transaction = await self._transact(job, way)
             return await self._settled(job, transaction)
@@ -189,28 +191,30 @@ class Attempts:
         began = self._clock.monotonic()
         delivery, within = job.delivery, self._timing.start_within
         try:
+            self._slots.check(way, delivery.destination, delivery.priority)
             async with (
                 self._mails.written(delivery, job.project_id, within=within) as mail,
-                self._slots.slot(way, delivery.destination, delivery.priority, within=within),
+                self._slots.slot(way, delivery.destination, delivery.priority, within=within) as slot,
             ):
                 self._observe("wait", began)
-                transaction = await self._transact(job, _Going(mail, way))
+                transaction = await self._transact(job, _Going(mail, way, slot))
         except UnsafeHeader as error:
             await self._tell_unwritable(job, error)
             return True
         except NoContent as error:
             _log.error("content_unavailable", message_id=delivery.message_id, reason=str(error))
             transaction = await self._transact(job, error.outcome)
-        except NoRoom:
-            _log.warning("delivery_postponed", message_id=delivery.message_id, destination=delivery.destination)
-            return await self._send_back(job, "busy", _BUSY_FOR_MS)
+        except NoRoom as error:
+            until_ms = self._now_ms() + _BUSY_FOR_MS if error.until_ms is None else error.until_ms
+            _log.info("delivery_postponed", message_id=delivery.message_id, destination=delivery.destination)
+            return await self._send_back(job, error.reason, until_ms)
         return await self._settled(job, transaction)
 
-    async def _send_back(self, job: Job, reason: PostponedFor, for_ms: int) -> bool:
+    async def _send_back(self, job: Job, reason: PostponedFor, until_ms: int) -> bool:
         """No attempt is used. Whether it is settled; False: look at the journal again."""
         if given_back := await self._give_back(job):
             metrics.POSTPONED.labels(reason).inc()
-            await self._postpone(job, for_ms, reason)
+            await self._postpone(job, until_ms, reason)
         return given_back
 
     async def _settled(self, job: Job, transaction: tuple[Carried, int] | None) -> bool:
@@ -279,7 +283,9 @@ class Attempts:
     async def _carry(self, job: Job, going: _Going, gate: SendGate, dot_by: float) -> Carried:
         if going.way.path == "sandbox":
             return await self._sandbox.take(job.delivery, job.project_id, going.mail, gate)
-        return await self._carrier.carry(going.way, going.mail, gate, dot_by=dot_by)
+        carried = await self._carrier.carry(going.way, going.mail, gate, dot_by=dot_by)
+        going.slot.tell(carried)
+        return carried
 
     async def _claim(self, job: Job) -> AttemptStarted | None:
         """Who holds the attempt. None: perhaps we do, but the log did not say so while we had the right to begin."""
@@ -342,7 +348,7 @@ class Attempts:
         elif self._is_too_late(job):
             await self._expire(job)
         else:
-            await self._postpone(job, _POSTPONED_FOR_MS, "busy")
+            await self._postpone(job, self._now_ms() + _POSTPONED_FOR_MS, "busy")
 
     async def _tell_unwritable(self, job: Job, error: UnsafeHeader) -> None:
         """Nothing of it was or will be sent, so it needs no claim."""
@@ -359,8 +365,8 @@ class Attempts:
         metrics.EXPIRED.inc()
         await self._report(job, reports.expired(job.delivery))
 
-    async def _postpone(self, job: Job, for_ms: int, reason: PostponedFor) -> None:
-        await self._report(job, reports.postponed(job.delivery, self._now_ms() + for_ms, reason))
+    async def _postpone(self, job: Job, until_ms: int, reason: PostponedFor) -> None:
+        await self._report(job, reports.postponed(job.delivery, until_ms, reason))
 
     async def _report(self, job: Job, report: AttemptInput | Feedback) -> None:
         began = self._clock.monotonic()

@@ -29,7 +29,11 @@ UNUSABLE_KEYS = Counter(
 )
 CONTENT_BYTES = Gauge("sender_content_bytes", "Memory reserved for large content at hand.")
 IN_FLIGHT = Gauge("sender_deliveries_in_flight", "Deliveries being worked on, waiting ones included.")
-WAITING = Gauge("sender_waiting_deliveries", "Deliveries that wait for a connection.", ["path"])
+WAITING = Gauge("sender_waiting_deliveries", "Deliveries that wait for a slot.", ["path", "group"])
+OPEN = Gauge("sender_open_slots", "Transactions under way.", ["path", "group"])
+LIMIT = Gauge("sender_slots_limit", "Transactions allowed at once now, as learned.", ["path", "group"])
+CLOSED = Gauge("sender_closed_groups", "Groups where nothing starts for a while.", ["path", "group"])
+SLOWED = Counter("sender_slowdowns", "Times that a reply, or silence, slowed a group down.", ["path", "group"])
 CONNECTIONS_OPENED = Counter("sender_connections_opened", "SMTP connections set up.", ["path"])
 CONNECTIONS_REUSED = Counter(
     "sender_connections_reused", "Transactions on a connection that had carried one before.", ["path"]

@@ -12,7 +12,7 @@ from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
-from services.sender.domain.reports import Hop
+from services.sender.domain.reports import Hop, PostponedFor
 
 # Why a begun attempt stopped before a byte of the body was written.
 Stop = Literal["lease", "stale", "suppressed", "expired", "deadline"]
@@ -112,7 +112,12 @@ class Sandbox(Protocol):
 
 
 class NoRoom(Exception):
-    """No slot, or no memory, came free in time."""
+    """No slot, or no memory, comes free in time. `until_ms` (broker time): when there may be one again."""
+
+    def __init__(self, until_ms: int | None = None, reason: PostponedFor = "busy") -> None:
+        super().__init__(reason)
+        self.until_ms = until_ms
+        self.reason = reason
 
 
 class NoContent(Exception):
@@ -131,13 +136,25 @@ class Mails(Protocol):
         ...
 
 
+class Slot(Protocol):
+    """Room for one transaction, while its context lasts."""
+
+    def tell(self, carried: Carried) -> None:
+        """How the transaction ended: what is learned of the pace."""
+        ...
+
+
 class Slots(Protocol):
-    """Room for a transaction: bounded per path, shared out among destinations, the higher priority first."""
+    """Room for transactions: bounded, as fast as each provider takes mail, the higher priority first."""
+
+    def check(self, way: Way, destination: str, priority: Priority) -> None:
+        """Raises NoRoom where a slot would be too long in coming: before anything is done for it."""
+        ...
 
     def slot(
         self, way: Way, destination: str, priority: Priority, *, within: float
-    ) -> AbstractAsyncContextManager[None]:
-        """Raises NoRoom where none came free within `within` seconds."""
+    ) -> AbstractAsyncContextManager[Slot]:
+        """Raises NoRoom where none comes free soon, `within` seconds at most."""
         ...
 
 

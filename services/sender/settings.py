@@ -70,7 +70,11 @@ class SenderSettings(ServiceSettings):
     reply_timeout: Duration = timedelta(minutes=10)
     # Between another's deadline and calling its attempt unknown: clocks, and a write that was just under way.
     deadline_margin: Duration = timedelta(seconds=5)
-    # Connections per path at once (reference: 20 to a smarthost); one destination gets at most half of them.
+    # Transactions at once, wherever they go: each holds a mail in memory, and a socket.
+    slots: Annotated[int, Field(ge=1)] = 400
+    # Senders of this pool, all told: they share what a provider allows one address.
+    replicas: Annotated[int, Field(ge=1)] = 1
+    # Connections at once to the smarthost of `upstream` (reference: 20); one destination gets at most half of them.
     connections: Annotated[int, Field(ge=1)] = 20
     messages_per_connection: Annotated[int, Field(ge=1)] = 100
     # Servers end idle sessions after a minute or more; we leave before.
@@ -93,7 +97,8 @@ class SenderSettings(ServiceSettings):
     mx_port: Annotated[int, Field(ge=1, le=65535)] = 25
     # Comma list of CIDR blocks that mail may go to although they are not public; for tests, and for a network of one's own.
     mx_allowed_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
-    # What finds no connection for so long goes back to the router, which knows what else there is to do.
+    # What finds no memory for so long goes back to the router, which knows what else there is to do; so does what finds
+    # no slot, half a minute at the latest.
     start_within: Duration = timedelta(minutes=10)
 
     @field_validator("pool")

@@ -161,6 +161,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("upstreams", "ingest"): table_of("upstreams", Upstream, versions),
     ("upstreams", "sender"): table_of("upstreams", Upstream, plain),
     ("policies", "ingest"): table_of("policies", Policy, versions),
+    ("policies", "sender"): table_of("policies", Policy, plain),
     ("queue-controls", "ingest"): queue_controls,
     ("queue-state", "ingest"): latest_of("queue-state"),
     ("path-health", "ingest"): latest_of("path-health"),

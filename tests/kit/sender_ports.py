@@ -88,6 +88,8 @@ class Process:
     lease: bool = True
     is_fresh: bool = True
     room: bool = True
+    closed_until_ms: int | None = None
+    told_pace: list[Carried] = field(default_factory=list)
     read_back: bool = False  # whether the last outcome was to be read back
     calls: list[str] = field(default_factory=list)
     attempts: Attempts = field(init=False)
@@ -230,13 +232,21 @@ class Process:
 
     # slots
 
+    def check(self, way: Way, destination: str, priority: Priority) -> None:
+        del way, destination, priority
+        if self.closed_until_ms is not None:
+            raise NoRoom(self.closed_until_ms, "paced")
+
     @asynccontextmanager
-    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator["Process"]:
         del way, destination, priority, within
         if not self.room:
             raise NoRoom
         self._did("slot")
-        yield
+        yield self
+
+    def tell(self, carried: Carried) -> None:
+        self.told_pace.append(carried)
 
     # sandbox
 

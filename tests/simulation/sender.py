@@ -134,13 +134,19 @@ class _Slots:
     faults: Faults
     process: Process
 
+    def check(self, way: Way, destination: str, priority: Priority) -> None:
+        """There is."""
+
+    def tell(self, carried: Carried) -> None:
+        """Nothing is learned."""
+
     @asynccontextmanager
-    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator["_Slots"]:
         if self.faults.happens("no room"):
             await self.process.sleep(self.faults.random.choice([0.01, 1, within]) * self.faults.random.random())
             if self.faults.random.random() < 0.7:
                 raise NoRoom
-        yield
+        yield self
 
 
 @dataclass(slots=True)

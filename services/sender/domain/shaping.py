@@ -80,17 +80,16 @@ def shaped(shape: Shape, override: Override, replicas: int) -> Shape:
     )
 
 
-def override_for(policies: Iterable[Policy], group: str, destination: str | None) -> Override:
-    """What they say of a provider group, or (with a destination) of one domain. The older policy comes first.
+def override_for(policies: Iterable[Policy], group: str, destination: str | None = None) -> Override:
+    """What they say of a provider group, or (with a destination) of one domain: the most specific first, then the older.
 
-    Limits are shared by all mail, so those of one project, or of some tags, are none.
+    Limits are shared by all mail, so those of one project, or of some tags, are none. A smarthost's were agreed with its
+    owner: only a policy that names it changes them.
     """
-    concerned = [
-        policy
-        for policy in sorted(policies, key=lambda policy: (policy.created_at, policy.id))
-        if policy.project_id == "" and policy.deleted_at is None and not policy.tags
-        and _concerns(policy, group, destination)
-    ]  # fmt: skip
+    concerned = sorted(
+        (policy for policy in policies if _is_ours(policy) and _concerns(policy, group, destination)),
+        key=lambda policy: (-_length(policy, destination), not policy.provider_groups, policy.created_at, policy.id),
+    )
     return Override(
         next((p.connections for p in concerned if p.connections is not None), None),
         next((p.messages_per_connection for p in concerned if p.messages_per_connection is not None), None),
@@ -98,12 +97,27 @@ def override_for(policies: Iterable[Policy], group: str, destination: str | None
     )
 
 
+def _is_ours(policy: Policy) -> bool:
+    return policy.project_id == "" and policy.deleted_at is None and not policy.tags
+
+
 def _concerns(policy: Policy, group: str, destination: str | None) -> bool:
-    if destination is None:
-        return not policy.recipient_domains and (not policy.provider_groups or group in policy.provider_groups)
     if policy.provider_groups and group not in policy.provider_groups:
         return False
+    if destination is None:
+        return not policy.recipient_domains
     return any(_fits(pattern, destination) for pattern in policy.recipient_domains)
+
+
+def _length(policy: Policy, destination: str | None) -> int:
+    """Of the domain that fits best: a whole name before `*.`, a longer one before a shorter."""
+    if destination is None:
+        return 0
+    return max(
+        len(pattern) + 1000 * (not pattern.startswith("*."))
+        for pattern in policy.recipient_domains
+        if _fits(pattern, destination)
+    )
 
 
 def _fits(pattern: str, domain: str) -> bool:

@@ -33,11 +33,11 @@ class Held(Process):
     at_dot: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[None]:
+    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[Process]:
         del way, destination, priority, within
         self.calls.append("slot")
         await self.at_slot.wait()
-        yield
+        yield self
 
     async def carry(self, way: Way, mail: Mail, gate: Gate, *, dot_by: float) -> Carried:
         del way, mail, gate, dot_by

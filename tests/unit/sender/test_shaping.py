@@ -34,15 +34,15 @@ def test_replicas_share_the_limits_and_each_has_one_connection_at_least() -> Non
     assert shaped(of_provider("orange"), Override(), 50).connections == 1
 
 
-def test_a_policy_overrides_what_it_names_the_older_first() -> None:
+def test_a_policy_overrides_what_it_names_the_more_specific_first_then_the_older() -> None:
     policies = [
+        policy("a0", messages_per_connection=9, per_second=99),
         policy("b2", provider_groups=["google"], connections=7, per_second=3),
         policy("a1", provider_groups=["google", "yahoo"], connections=2),
-        policy("c3", messages_per_connection=9),
     ]
     assert override_for(policies, "google", None) == Override(2, 9, 3)
-    assert override_for(policies, "yahoo", None) == Override(2, 9, None)
-    assert override_for(policies, "apple", None) == Override(None, 9, None)
+    assert override_for(policies, "yahoo", None) == Override(2, 9, 99)
+    assert override_for(policies, "apple", None) == Override(None, 9, 99)
 
 
 def test_limits_of_one_project_or_of_some_tags_do_not_count() -> None:
@@ -59,9 +59,11 @@ def test_a_policy_may_name_domains() -> None:
     policies = [
         policy("a1", recipient_domains=["example.org", "*.example.net"], connections=1),
         policy("b2", recipient_domains=["example.org"], provider_groups=["google"], per_second=2),
+        policy("c3", recipient_domains=["a.example.net"], connections=3),
     ]
     assert override_for(policies, "google", "example.org") == Override(1, None, 2)
     assert override_for(policies, "yahoo", "example.org") == Override(1, None, None)
-    assert override_for(policies, "yahoo", "a.example.net") == Override(1, None, None)
+    assert override_for(policies, "yahoo", "a.example.net") == Override(3, None, None)
+    assert override_for(policies, "yahoo", "b.example.net") == Override(1, None, None)
     assert override_for(policies, "yahoo", "example.net") == Override()
     assert override_for(policies, "google", None) == Override(), "a domain's limits are not its provider's"
