@@ -62,7 +62,7 @@ class IngestSettings(ServiceSettings):
     dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(_servers)] = ()
     # Ours, where `spf.<it>` says who sends and `bounces.<it>` takes bounces: customers' DNS records point there.
     mail_domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "localhost"
-    # Upstreams in private networks and on loopback: for relays next door. Whoever may make upstreams reaches them then.
+    # Also projects may have upstreams in private networks and on loopback; those of the installation lie anywhere.
     allow_private_upstreams: bool = False
     allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
 

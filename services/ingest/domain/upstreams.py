@@ -35,6 +35,7 @@ FIELDS = frozenset(
     }
 )
 MAX_PORT = 65_535
+TLS_FROM_THE_START = 465
 MAX_CONNECTIONS = 1000
 MAX_MESSAGES = 100_000  # over one connection
 MAX_PER_SECOND = 10_000.0
@@ -126,7 +127,7 @@ def read_upstream(body: Mapping[str, Any], before: UpstreamSettings, *, allow_pr
         start,
         name=paths.read_name(body.get("name", start.name or start.preset), faults),
         host=_host(body.get("host", start.host), faults, allow_private=allow_private),
-        port=paths.read_number(body.get("port", start.port), "port", MAX_PORT, faults) or NEW.port,
+        port=_port(body.get("port", start.port), faults),
         tls=paths.read_tls(body.get("tls", start.tls), faults) or NEW.tls,
         username=_credential(body.get("username", start.username), "username", faults),
         pool=_pool(body.get("pool", start.pool), faults),
@@ -191,6 +192,13 @@ def _host(value: Any, faults: list[Fault], *, allow_private: bool) -> str:
             return host
         faults.append(Fault("host", "invalid_value", f"Nothing is sent to this host: {refusal}."))
     return ""
+
+
+def _port(value: Any, faults: list[Fault]) -> int:
+    if value == TLS_FROM_THE_START:
+        faults.append(Fault("port", "invalid_value", "TLS from the first byte is not spoken here: use 587 (STARTTLS)."))
+        return NEW.port
+    return paths.read_number(value, "port", MAX_PORT, faults) or NEW.port
 
 
 def _pool(value: Any, faults: list[Fault]) -> str:

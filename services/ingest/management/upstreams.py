@@ -12,6 +12,7 @@ from services.ingest.domain.faults import Refused
 from services.ingest.domain.pages import PageRequest
 from services.ingest.domain.routes import paths_of
 from services.ingest.domain.upstreams import NEW, UpstreamSettings, read_upstream, settings_of, upstream_shown
+from services.ingest.domain.versions import INSTALLATION, owner_of
 from services.ingest.management.versions import Kept, Shown
 from services.ingest.ports import AccountEvents, Seals, Versions
 
@@ -22,7 +23,7 @@ def kept_upstreams(clock: Clock, upstreams: Versions[Upstream], events: AccountE
 
 @dataclass(frozen=True, slots=True)
 class ManageUpstreams:
-    """`allow_private`: hosts in private networks and on loopback may be upstreams."""
+    """`allow_private`: also projects may name hosts in private networks and on loopback; the installation may anyway."""
 
     kept: Kept[Upstream]
     routes: Versions[Route]
@@ -31,7 +32,7 @@ class ManageUpstreams:
 
     async def create(self, caller: Caller, body: Mapping[str, Any]) -> Shown:
         """Raises Refused, LogUnavailable."""
-        settings = read_upstream(body, NEW, allow_private=self.allow_private)
+        settings = self._read(body, NEW, owner_of(caller))
         return await self.kept.create(caller, self._content(settings, None))
 
     def page(self, caller: Caller, page: PageRequest) -> tuple[list[Shown], str | None]:
@@ -44,7 +45,7 @@ class ManageUpstreams:
         """What is not named stays. Raises Refused, LogUnavailable."""
 
         def content(upstream: Upstream) -> dict[str, Any]:
-            settings = read_upstream(body, settings_of(upstream), allow_private=self.allow_private)
+            settings = self._read(body, settings_of(upstream), upstream.project_id)
             return self._content(settings, upstream.sealed_password)
 
         return await self.kept.change(caller, upstream_id, content)
@@ -54,6 +55,9 @@ class ManageUpstreams:
 
     async def undo(self, caller: Caller, upstream_id: str) -> Shown:
         return await self.kept.undo(caller, upstream_id, self._check_unused)
+
+    def _read(self, body: Mapping[str, Any], before: UpstreamSettings, owner: str) -> UpstreamSettings:
+        return read_upstream(body, before, allow_private=self.allow_private or owner == INSTALLATION)
 
     def _check_unused(self, upstream: Upstream) -> None:
         """Raises Refused (409) where a rule would lead to an upstream that is no longer there."""

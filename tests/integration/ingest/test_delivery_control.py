@@ -1,5 +1,6 @@
 """`/v1/routes`, `/upstreams`, `/policies`, `/queues` and `/pools` on a real Kafka (R20, R21, R54; D78)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from schemas.routing import PathHealth, QueueFlush, QueuePause, SenderAlive, Ups
 from schemas.tables import Queue, QueueState
 from schemas.topics import TOPICS
 from services.ingest.management import versions
-from tests.integration.ingest.stage import SEALING_KEY, Client, Reply, Tenant, holds, known, new_tenant
+from tests.integration.ingest.stage import SEALING_KEY, Client, Reply, Tenant, holds, known, new_tenant, replica
 from tests.kit.broker import Broker
 from tests.kit.topics import everything_in
 
@@ -90,9 +91,9 @@ async def test_made_changed_undone_deleted_and_back(
 
     gone = await ingest.call("DELETE", path, key=owner.live)
     assert (gone.status, gone.json["deleted"]) == (200, True)
-    for replica in (ingest, other_ingest):
-        assert (await replica.call("GET", path, key=owner.live)).status == 404
-        assert (await replica.call("GET", f"/v1/{kind}", key=owner.live)).json["data"] == []
+    for each in (ingest, other_ingest):
+        assert (await each.call("GET", path, key=owner.live)).status == 404
+        assert (await each.call("GET", f"/v1/{kind}", key=owner.live)).json["data"] == []
     assert (await ingest.call("DELETE", path, key=owner.live)).status == 404
     assert (await ingest.call("PATCH", path, key=owner.live, json={})).status == 404
     back = await other_ingest.call("POST", f"{path}/undo", key=owner.live)
@@ -216,6 +217,22 @@ async def test_an_upstream_by_a_providers_name(ingest: Client, owner: Tenant) ->
     asked = {"preset": "sendgrid", "password": "SG.x"}
     reply = await ingest.call("POST", "/v1/upstreams", key=owner.live, json=asked)
     assert (reply.status, reply.json["host"], reply.json["username"]) == (201, "smtp.sendgrid.net", "apikey")
+
+
+async def test_a_relay_next_door_is_the_installations(own_broker: Broker, owner: Tenant, tmp_path: Path) -> None:
+    """No project finds a way into the network that the senders stand in."""
+    async with replica(own_broker, tmp_path, allow_private_upstreams=False) as client:
+        await holds(client.ready)
+        relay = {"name": "relay", "host": "10.0.0.5"}
+        refused = await client.call("POST", "/v1/upstreams", key=owner.live, json=relay)
+        assert [(fault["field"], fault["code"]) for fault in refused.json["errors"]] == [("host", "invalid_value")]
+        own = await made(client, owner.live, "upstreams")
+        moved = await client.call(
+            "PATCH", f"/v1/upstreams/{own['id']}", key=owner.live, json={"host": "localhost", "password": "x"}
+        )
+        assert moved.status == 422
+        everybodys = await client.call("POST", "/v1/upstreams", key=owner.keys["admin"], json=relay)
+        assert everybodys.status == 201
 
 
 async def test_an_upstream_that_routes_lead_to_stays(ingest: Client, owner: Tenant) -> None:
