@@ -27,6 +27,7 @@ class DnsServer(asyncio.DatagramProtocol):
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)  # names that are answered with SERVFAIL
+    terse: bool = False  # of an alias only the name it stands for is told
     asked: list[tuple[str, str]] = field(default_factory=list)
     _transport: asyncio.DatagramTransport | None = None
 
@@ -50,7 +51,13 @@ class DnsServer(asyncio.DatagramProtocol):
         answer = dns.message.make_response(query, recursion_available=True)
         if name in self.broken:
             answer.set_rcode(dns.rcode.SERVFAIL)
-        elif texts := self.records.get((name, kind)):
+            return answer
+        while (alias := self.records.get((name, "CNAME"))) and kind != "CNAME":
+            answer.answer.append(dns.rrset.from_text_list(name + ".", _TTL, "IN", "CNAME", alias))
+            if self.terse:
+                return answer
+            name = alias[0].removesuffix(".")
+        if texts := self.records.get((name, kind)):
             answer.answer.append(dns.rrset.from_text_list(name + ".", _TTL, "IN", kind, _written(kind, texts)))
         elif not any(known == name for known, _ in self.records):
             answer.set_rcode(dns.rcode.NXDOMAIN)

@@ -21,8 +21,8 @@ from chassis.telemetry import logger
 from services.sender import metrics
 from services.sender.domain.mx import Absence, Exchanger
 
-_WITHIN = 10.0  # seconds for one question, all servers and repetitions taken together
-_ONE_TRY = 3.0  # seconds until the next server, or the same one again
+WITHIN = 10.0  # seconds for one question, all servers and repetitions taken together
+ONE_TRY = 3.0  # seconds until the next server, or the same one again
 _MOST = 20_000  # answers in memory: some MB
 _LONGEST, _SHORTEST = 3600.0, 5.0  # seconds an answer is kept, whatever its time to live says
 _ABSENT_FOR, _FAILED_FOR = 60.0, 10.0  # seconds; a failure just so long that a thousand mails do not all wait for it
@@ -34,10 +34,19 @@ _log = logger("dns")
 
 
 class CachedResolver:
-    """No servers: those of the machine."""
+    """No servers: those of the machine. `within`, `one_try`: in seconds, see above."""
 
-    def __init__(self, servers: Sequence[tuple[str, int]], clock: Clock) -> None:
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, int]],
+        clock: Clock,
+        *,
+        within: float = WITHIN,
+        one_try: float = ONE_TRY,
+    ) -> None:
         self._servers = servers
+        self._within = within
+        self._one_try = one_try
         self._clock = clock
         self._resolver: Resolver | None = None
         self._known: OrderedDict[tuple[str, str], tuple[float, Known]] = OrderedDict()
@@ -106,7 +115,7 @@ class CachedResolver:
             resolver = Resolver(configure=not self._servers)
             if self._servers:
                 resolver.nameservers = [Do53Nameserver(address, port) for address, port in self._servers]
-            resolver.lifetime, resolver.timeout = _WITHIN, _ONE_TRY
+            resolver.lifetime, resolver.timeout = self._within, self._one_try
             self._resolver = resolver
         return self._resolver
 
