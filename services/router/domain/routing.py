@@ -77,10 +77,11 @@ class Paths:
         return pool not in self.heard or (pool, path) in self.alive
 
     def fares(self, path: str, provider_group: str, now_ms: int) -> Fares:
-        place = (path, provider_group)
-        if self.closed_until_ms.get(place, 0) > now_ms:
+        """At this provider, and on its own account: a smarthost is measured whatever it takes mail for."""
+        places = ((path, provider_group), (path, path))
+        if any(self.closed_until_ms.get(place, 0) > now_ms for place in places):
             return "closed"
-        return "badly" if place in self.bad else "well"
+        return "badly" if any(place in self.bad for place in places) else "well"
 
 
 def choose(facts: Facts, routes: Sequence[Route], paths: Paths, now_ms: int) -> Chosen:
