@@ -1,12 +1,15 @@
 """`make bench`: a stack of its own, three runs, the worst of each figure; printed, and appended to docs/performance.md."""
 
 import argparse
+import asyncio
 import datetime as dt
 import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -15,26 +18,71 @@ from tests.bench.bulk import critical_beside_bulk
 from tests.bench.measure import Bench
 from tests.bench.processes import beside
 from tests.bench.report import Figures, shown, worst
+from tests.bench.rival import postfix_and_opendkim
 from tests.bench.taken import Taken, slow_mark
+from tests.bench.tarpit import others_beside_a_tarpit
 from tests.kit.stack import ROOT, Stack
 
 _DOCUMENT = ROOT / "docs" / "performance.md"
+_SENDER_SECONDS = 20.0
 _SINK, _BARE = 53, 54  # offsets from the port base, behind the stack's own
 
 
-async def bench(seconds: float, runs: int, port_base: int, folder: Path) -> list[Figures]:
+# Without a stack beside them, so that all of the machine is theirs.
+_APART = ("sender", "postfix")
+PHASES = (*_APART, "bare", "idle", "accept", "batch", "path", "signed", "latency", "naive", "bulk", "tarpit")
+
+
+async def bench(seconds: float, runs: int, port_base: int, folder: Path, only: Sequence[str]) -> list[Figures]:
     sink_file, sink_port = folder / "taken", port_base + _SINK
     with beside("tests.bench.sink", sink_port, str(sink_file)):
+        taken = Taken(sink_file)
+        found = [await _apart(seconds, sink_port, taken, only) for _ in range(runs)]
+        if set(only) <= set(_APART):
+            return found
         stack = Stack(folder / "run", port_base, {"UPSTREAM": f"127.0.0.1:{sink_port}"})
         async with stack:
-            measured = Bench(stack, sink_port, Taken(sink_file), slow_mark(sink_file), port_base + _BARE, seconds)
+            measured = Bench(stack, sink_port, taken, slow_mark(sink_file), port_base + _BARE, seconds)
             await measured.prepare()
-            found = []
-            for number in range(runs):
-                figures = await measured.run() | await critical_beside_bulk(measured)
-                print(f"run {number + 1}:", json.dumps({name: round(value, 3) for name, value in figures.items()}))
-                found.append(figures)
-            return found
+            for number, figures in enumerate(found):
+                figures.update(await _in_the_stack(measured, only))
+                _tell(number, figures)
+        return found
+
+
+async def _apart(seconds: float, sink_port: int, taken: Taken, only: Sequence[str]) -> Figures:
+    figures: Figures = {}
+    if "sender" in only:
+        figures |= await _sender_alone(min(seconds, _SENDER_SECONDS))
+    if "postfix" in only:
+        figures |= await postfix_and_opendkim(seconds, sink_port, taken)
+    return figures
+
+
+async def _sender_alone(seconds: float) -> Figures:
+    """In a process of its own, whose CPU it counts."""
+    command = [sys.executable, "-m", "tests.bench.alone", "--json", "--seconds", str(seconds)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    figures: Figures = json.loads(said)
+    return figures
+
+
+async def _in_the_stack(measured: Bench, only: Sequence[str]) -> Figures:
+    phases: dict[str, Callable[[], Awaitable[Figures]]] = {
+        **measured.phases(),
+        "bulk": lambda: critical_beside_bulk(measured),
+        "tarpit": lambda: others_beside_a_tarpit(measured),
+    }
+    figures: Figures = {}
+    for name in (name for name in phases if name in only):
+        figures |= await phases[name]()
+    return figures
+
+
+def _tell(number: int, figures: Figures) -> None:
+    print(f"run {number + 1}:", json.dumps({name: round(value, 3) for name, value in figures.items()}), flush=True)
 
 
 def main() -> None:
@@ -42,11 +90,14 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=60, help="of each measurement")
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--port-base", type=int, default=27000)
+    arguments.add_argument(
+        "--only", nargs="+", choices=PHASES, default=PHASES, help="of the measurements", metavar="PHASE"
+    )
     arguments.add_argument("--keep", action="store_true", help="append the report to docs/performance.md")
     given = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="sendarix-bench-"))
     try:
-        found = uvloop.run(bench(given.seconds, given.runs, given.port_base, folder))
+        found = uvloop.run(bench(given.seconds, given.runs, given.port_base, folder, given.only))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     day = dt.datetime.now(tz=dt.UTC).date()

@@ -1,32 +1,29 @@
 """What 50,000 bulk mails that wait for a slow destination cost a critical mail to it, and one to another (R10)."""
 
-import asyncio
-
 from schemas.topics import TOPICS
 from tests.bench import mails
 from tests.bench.client import Load
 from tests.bench.measure import Bench
 from tests.bench.report import Figures, percentiles
+from tests.bench.taken import slowed
 from tests.kit.groups import uncommitted
 from tests.kit.waiting import eventually
 
 MOST_WAITING = 50_000
 CRITICAL_PER_SECOND = 20  # half of it to the slow destination: a quarter of what ten connections of it carry
 _SETTLED = 500  # records that are not read yet: what is under way at any moment
-_SLOW_WITHIN = 1.0  # the sink looks ten times a second
+_SLOW_SECONDS = 0.25
 
 
 async def critical_beside_bulk(bench: Bench) -> Figures:
     """The same critical mail twice, alone and beside the bulk; in a short trial less bulk waits."""
-    bench.slow.touch()
-    await asyncio.sleep(_SLOW_WITHIN)
-    alone = await _critical(bench, "critical alone")
-    client = bench.client(path="/v1/messages/batch", content=mails.bulk_batch)
-    bulk = await client.each(round(min(MOST_WAITING, bench.seconds * mails.PER_BATCH)) // mails.PER_BATCH)
-    await settled(bench.stack.description["kafka"], within=60 + len(bulk.ids) / 25)
-    beside = await _critical(bench, "critical beside bulk")
-    waiting = len(bulk.ids) - bench.count_taken(bulk)
-    bench.slow.unlink()
+    async with slowed(bench.slow, mails.SLOW_DESTINATION, _SLOW_SECONDS):
+        alone = await _critical(bench, "critical alone")
+        client = bench.client(path="/v1/messages/batch", content=mails.bulk_batch)
+        bulk = await client.each(round(min(MOST_WAITING, bench.seconds * mails.PER_BATCH)) // mails.PER_BATCH)
+        await settled(bench.stack.description["kafka"], within=60 + len(bulk.ids) / 25)
+        beside = await _critical(bench, "critical beside bulk")
+        waiting = len(bulk.ids) - bench.count_taken(bulk)
     await bench.drained(bulk)
     ratios = {
         f"critical p99 beside bulk over idle, {to} destination": beside[f"critical beside bulk, {to}: p99 ms"]

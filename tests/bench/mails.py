@@ -7,6 +7,7 @@ HTML = "<html><body>" + "\n".join(["<p>Your order is on its way, see you soon.</
 
 PER_BATCH = 1000
 SLOW_DESTINATION = "slow.example"
+TARPIT_DESTINATION = "tarpit.example"
 UNSIGNED_DOMAIN = "unsigned.example"
 
 _NUMBER = b"987654321012"
@@ -44,6 +45,12 @@ def from_template(number: int) -> bytes:
 def bulk_batch(number: int) -> bytes:
     """A batch of bulk mail to the destination that the sink is slow for."""
     mails = [_small(f"b{number}-{one}@{SLOW_DESTINATION}", "bulk") for one in range(PER_BATCH)]
+    return orjson.dumps({"messages": mails})
+
+
+def tarpit_batch(number: int) -> bytes:
+    """A batch of mail like any other, to a destination that takes it, in its own time."""
+    mails = [_small(f"t{number}-{one}@{TARPIT_DESTINATION}", "normal") for one in range(PER_BATCH)]
     return orjson.dumps({"messages": mails})
 
 

@@ -16,7 +16,7 @@ _LISTENS_WITHIN = 15.0  # seconds
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time so far, threads and children that live included: ingest renders in processes of its own."""
+    """User and system time so far, threads and children included, those that ended, too: Postfix's do all the time."""
     found = 0.0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
@@ -26,7 +26,7 @@ def cpu_seconds(pid: int) -> float:
 
 def _own_cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, fields[11:15])) / _TICKS  # its own, and what it knows of children that have ended
 
 
 class Meter:

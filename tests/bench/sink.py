@@ -1,34 +1,42 @@
 """A mail server that takes everything and keeps nothing but when: a line "message-id seconds" per 250, monotonic.
 
 Lean, so that it is not what is measured. `python -m tests.bench.sink PORT FILE [DELAY]`: with a delay every reply comes so
-many seconds after its command. While FILE.slow is there, each RCPT of one destination takes a while.
+many seconds after its command. While FILE.slow is there ("destination seconds"), each RCPT of that takes so long.
 """
 
 import asyncio
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import uvloop
 
 _WRITE_EVERY = 0.1  # seconds
-_SLOW_FOR = b"@slow.example>"  # tests.bench.mails.SLOW_DESTINATION
-_SLOW_SECONDS = 0.25
 _END = b"\r\n.\r\n"
 _EHLO = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 10485760\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """What makes a RCPT slow."""
+
+    destination: bytes
+    seconds: float
 
 
 class Session(asyncio.Protocol):
     """One connection: commands until DATA, then a mail until its dot."""
 
-    slow = False  # of all sessions
+    slow: Slow | None = None  # of all sessions
     delay = 0.0  # seconds
 
     def __init__(self, taken: list[bytes]) -> None:
         self._taken = taken
         self._buffer = bytearray()
         self._in_data = False
+        self._due = 0.0  # the last reply, so far
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
@@ -54,15 +62,19 @@ class Session(asyncio.Protocol):
             self._transport.write(b"221 2.0.0 bye\r\n")
             self._transport.close()
             return False
-        elif Session.slow and verb == b"RCPT" and _SLOW_FOR in line:
-            asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._write, b"250 2.1.5 ok\r\n")
+        elif verb == b"RCPT" and Session.slow is not None and Session.slow.destination in line:
+            self._say(b"250 2.1.5 ok\r\n", after=Session.slow.seconds)
         else:
             self._say(b"250 2.0.0 ok\r\n")
         return True
 
-    def _say(self, reply: bytes) -> None:
-        if Session.delay:
-            asyncio.get_running_loop().call_later(Session.delay, self._write, reply)
+    def _say(self, reply: bytes, after: float = 0.0) -> None:
+        """Replies keep their order: who pipelines waits for the slow one with all that follow."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        due = self._due = max(self._due, now + Session.delay + after)
+        if due > now:
+            loop.call_at(due, self._write, reply)
         else:
             self._write(reply)
 
@@ -86,10 +98,17 @@ class Session(asyncio.Protocol):
 
 
 def _keep(taken: list[bytes], file: BinaryIO, slow: Path) -> None:
-    Session.slow = slow.exists()
+    Session.slow = _slow(slow)
     file.write(b"".join(taken))
     file.flush()
     taken.clear()
+
+
+def _slow(mark: Path) -> Slow | None:
+    if not mark.exists():
+        return None
+    destination, seconds = mark.read_bytes().split() or (b"-", b"0")  # it may be written just now
+    return Slow(b"@%s>" % destination, float(seconds))
 
 
 async def serve(port: int, file: BinaryIO, slow: Path) -> None:
