@@ -141,15 +141,14 @@ class Transaction:
 
     async def _back_in_step(self, by: float) -> bool:
         """Hear the rest of a group out and end the transaction; whether the session is good for another."""
-        refused_rcpt = self._phase == "rcpt"
         while self._session.owed:
             reply = await self._session.reply(by)
-            if reply.code == 354 and not self._session.owed and refused_rcpt:
+            if reply.code == 354 and not self._session.owed:
                 # The server waits for a mail to nobody: a lone dot is its end (RFC 2920, 3.1).
                 return (await self._session.command(".", by)).code not in {354, 421, 503}
+            # A recipient that was taken though MAIL was refused might get an empty mail by that dot.
             if reply.code < 400 or reply.code == 421:
                 return False
-            refused_rcpt = True
         return 200 <= (await self._session.command("RSET", by)).code < 300
 
     def _deadline(self) -> float:
