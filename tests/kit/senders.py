@@ -160,11 +160,11 @@ async def bench(bootstrap_servers: str) -> AsyncIterator[Bench]:
 class SenderProcess:
     """`python -m services.sender`."""
 
-    def __init__(self, bootstrap_servers: str, folder: Path, *, upstream: int, **settings: str) -> None:
+    def __init__(self, bootstrap_servers: str, folder: Path, *, upstream: int | None, **settings: str) -> None:
         (self.port,) = free_ports(1)
         own = {
             "SENDER_PORT": str(self.port),
-            "SENDER_UPSTREAM": f"127.0.0.1:{upstream}",
+            **({} if upstream is None else {"SENDER_UPSTREAM": f"127.0.0.1:{upstream}"}),
             "SENDER_BLOB_URL": str(folder / "blobs"),
             "SENDER_ATTEMPT_DEADLINE": "5s",
             "SENDER_DEADLINE_MARGIN": "1s",

@@ -111,7 +111,8 @@ class UpstreamWays:
             self._passwords[upstream.id] = self._seals.open(upstream.sealed_password)
         return self._passwords[upstream.id]
 
-    def _changed(self, key: str, _before: Upstream | None, _after: Upstream | None) -> None:
+    def _changed(self, key: str, _before: Upstream | None, after: Upstream | None) -> None:
+        _log.info("upstream_changed", upstream=key, version=None if after is None else after.version)
         self._passwords.pop(key, None)
 
     async def _caught_up(self, topic: str, partition: int, end: int) -> None:
