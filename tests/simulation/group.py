@@ -43,6 +43,7 @@ class Seat:
     process: Process
     cut_at: float | None = None
     places: set[TopicPartition] = field(default_factory=set)
+    giving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def remaining(self) -> float:
         silent_since = [at for at in (self.cut_at, self.process.frozen_at) if at is not None]
@@ -112,8 +113,9 @@ class Group:
         self._share()
 
     async def _give_back(self, member: Member, place: TopicPartition) -> None:
-        await member.revoked(place)
-        member.seat.places.discard(place)
+        async with member.seat.giving:  # a member has one rebalance at a time
+            await member.revoked(place)
+            member.seat.places.discard(place)
 
     async def _rejoin(self, member: Member, lost: Sequence[TopicPartition]) -> None:
         await member.process.sleep(self.faults.random.uniform(0.05, 1))
