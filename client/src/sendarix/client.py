@@ -11,9 +11,13 @@ from sendarix.resources.api_keys import ApiKeys, AsyncApiKeys
 from sendarix.resources.domains import AsyncDomains, Domains
 from sendarix.resources.events import AsyncEvents, Events
 from sendarix.resources.messages import AsyncMessages, Messages
+from sendarix.resources.policies import AsyncPolicies, Policies
+from sendarix.resources.queues import AsyncQueues, Queues
+from sendarix.resources.routes import AsyncRoutes, Routes
 from sendarix.resources.sandbox import AsyncSandbox, Sandbox
 from sendarix.resources.suppressions import AsyncSuppressions, Suppressions
 from sendarix.resources.templates import AsyncTemplates, Templates
+from sendarix.resources.upstreams import AsyncUpstreams, Upstreams
 from sendarix.resources.webhooks import AsyncWebhooks, Webhooks
 from sendarix.retries import Policy
 from sendarix.sessions import AsyncSession, Core, Session
@@ -51,6 +55,10 @@ class Sendarix:
         self.webhooks = Webhooks(session)
         self.api_keys = ApiKeys(session)
         self.sandbox = Sandbox(session)
+        self.routes = Routes(session)
+        self.upstreams = Upstreams(session)
+        self.policies = Policies(session)
+        self.queues = Queues(session)
 
     def close(self) -> None:
         self._http.close()
@@ -87,6 +95,10 @@ class AsyncSendarix:
         self.webhooks = AsyncWebhooks(session)
         self.api_keys = AsyncApiKeys(session)
         self.sandbox = AsyncSandbox(session)
+        self.routes = AsyncRoutes(session)
+        self.upstreams = AsyncUpstreams(session)
+        self.policies = AsyncPolicies(session)
+        self.queues = AsyncQueues(session)
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -312,3 +312,132 @@ SandboxMail = TypedDict(
     },
     total=False,
 )
+
+Tls = Literal["opportunistic", "required"]
+
+
+class Versioned(TypedDict):
+    """What routes, upstreams and policies say of themselves; `project_id` is null where it is the whole installation's."""
+
+    id: str
+    project_id: str | None
+    name: str
+    version: int
+    created_at: str
+    updated_at: str
+    updated_by: str
+    undoable: bool
+
+
+class RouteMatch(TypedDict, total=False):
+    recipient_domains: Sequence[str]
+    provider_groups: Sequence[str]
+    from_domains: Sequence[str]
+    tags: Sequence[str]
+    priorities: Sequence[Literal["critical", "high", "normal", "bulk"]]
+
+
+class WeightedPath(TypedDict):
+    path: str
+    weight: NotRequired[int]
+
+
+class RouteSettings(TypedDict, total=False):
+    name: str
+    position: int
+    match: RouteMatch
+    paths: Sequence[str | WeightedPath]
+    fallback: Sequence[str]
+    tls: Tls | None
+
+
+class Route(Versioned):
+    position: int
+    match: RouteMatch
+    paths: list[WeightedPath]
+    fallback: list[str]
+    tls: Tls | None
+
+
+class UpstreamSettings(TypedDict, total=False):
+    """A `preset` (gmail, outlook, office365, yahoo, sendgrid), or a `host`."""
+
+    name: str
+    preset: str | None
+    host: str
+    port: int
+    tls: Tls
+    username: str | None
+    password: str | None
+    pool: str
+    connections: int
+    messages_per_connection: int
+    per_second: float | None
+
+
+class Upstream(Versioned):
+    """Whether there is a password, never which."""
+
+    preset: str | None
+    host: str
+    port: int
+    tls: Tls
+    username: str | None
+    password_set: bool
+    pool: str
+    connections: int
+    messages_per_connection: int
+    per_second: float | None
+
+
+class PolicySettings(TypedDict, total=False):
+    """Durations as `30s`, `5m`, `2h`."""
+
+    name: str
+    provider_groups: Sequence[str]
+    recipient_domains: Sequence[str]
+    tags: Sequence[str]
+    retry_schedule: Sequence[str] | None
+    max_age: str | None
+    tls: Tls | None
+    connections: int | None
+    messages_per_connection: int | None
+    per_second: float | None
+
+
+class Policy(Versioned):
+    provider_groups: list[str]
+    recipient_domains: list[str]
+    tags: list[str]
+    retry_schedule: list[str] | None
+    max_age: str | None
+    tls: Tls | None
+    connections: int | None
+    messages_per_connection: int | None
+    per_second: float | None
+
+
+QueueKind = Literal["destination", "provider_group", "path"]
+
+
+class QueueFilters(TypedDict, total=False):
+    kind: QueueKind
+    destination: str
+    provider_group: str
+    lane: Literal["express", "standard"]
+    limit: int
+
+
+class Queue(TypedDict):
+    """`waiting` and `in_flight` are null for a path; `pauses` are those that stop it."""
+
+    kind: QueueKind
+    name: str
+    provider_group: str | None
+    waiting: int | None
+    in_flight: int | None
+    oldest_at: str | None
+    next_attempt_at: str | None
+    reason: str | None
+    paused: bool
+    pauses: list[dict[str, Any]]

@@ -7,7 +7,20 @@ from typing import Any
 import pytest
 from sendarix import attachment
 from sendarix.exchange import Call, Listing, body_of
-from sendarix.resources import api_keys, domains, events, messages, sandbox, suppressions, templates, webhooks
+from sendarix.resources import (
+    api_keys,
+    domains,
+    events,
+    messages,
+    policies,
+    queues,
+    routes,
+    sandbox,
+    suppressions,
+    templates,
+    upstreams,
+    webhooks,
+)
 
 EIGHT = datetime(2027, 1, 15, 8, tzinfo=UTC)
 MAIL: Any = {"recipient": "a@example.org", "from": "b@example.com", "scheduled_time": EIGHT}
@@ -82,6 +95,34 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
     (api_keys.revoke("key_1"), "DELETE", "/v1/api-keys/key_1", None),
     (sandbox.listed(), "GET", "/v1/sandbox/messages", None),
     (sandbox.get("msg_1"), "GET", "/v1/sandbox/messages/msg_1", None),
+    (routes.create(name="x", paths=["mx:main"]), "POST", "/v1/routes", {"name": "x", "paths": ["mx:main"]}),
+    (routes.listed(), "GET", "/v1/routes", None),
+    (routes.get("rte_1"), "GET", "/v1/routes/rte_1", None),
+    (routes.update("rte_1", name="y"), "PATCH", "/v1/routes/rte_1", {"name": "y"}),
+    (routes.delete("rte_1"), "DELETE", "/v1/routes/rte_1", None),
+    (routes.undo("rte_1"), "POST", "/v1/routes/rte_1/undo", {}),
+    (upstreams.create(preset="gmail"), "POST", "/v1/upstreams", {"preset": "gmail"}),
+    (upstreams.listed(), "GET", "/v1/upstreams", None),
+    (upstreams.get("ups_1"), "GET", "/v1/upstreams/ups_1", None),
+    (upstreams.update("ups_1", name="y"), "PATCH", "/v1/upstreams/ups_1", {"name": "y"}),
+    (upstreams.delete("ups_1"), "DELETE", "/v1/upstreams/ups_1", None),
+    (upstreams.undo("ups_1"), "POST", "/v1/upstreams/ups_1/undo", {}),
+    (policies.create(name="x", max_age="1h"), "POST", "/v1/policies", {"name": "x", "max_age": "1h"}),
+    (policies.listed(), "GET", "/v1/policies", None),
+    (policies.get("pol_1"), "GET", "/v1/policies/pol_1", None),
+    (policies.update("pol_1", name="y"), "PATCH", "/v1/policies/pol_1", {"name": "y"}),
+    (policies.delete("pol_1"), "DELETE", "/v1/policies/pol_1", None),
+    (policies.undo("pol_1"), "POST", "/v1/policies/pol_1/undo", {}),
+    (queues.listed(), "GET", "/v1/queues", None),
+    (queues.get("mx:main", kind="path"), "GET", "/v1/queues/mx%3Amain", None),
+    (
+        queues.pause("a.example", reason="x"),
+        "POST",
+        "/v1/queues/a.example/pause",
+        {"kind": "destination", "reason": "x"},
+    ),
+    (queues.resume("a.example"), "POST", "/v1/queues/a.example/resume", {"kind": "destination"}),
+    (queues.flush("google", kind="provider_group"), "POST", "/v1/queues/google/flush", {"kind": "provider_group"}),
 ]
 
 
@@ -97,6 +138,12 @@ def test_what_would_be_there_twice_is_not_repeatable() -> None:
     assert once == {
         ("POST", "/v1/domains"),
         ("POST", "/v1/webhooks"),
+        ("POST", "/v1/routes"),
+        ("POST", "/v1/routes/rte_1/undo"),
+        ("POST", "/v1/upstreams"),
+        ("POST", "/v1/upstreams/ups_1/undo"),
+        ("POST", "/v1/policies"),
+        ("POST", "/v1/policies/pol_1/undo"),
         ("POST", "/v1/webhooks/whk_1/rotate-secret"),
         ("POST", "/v1/api-keys"),
         ("POST", "/v1/api-keys/key_1/rotate"),

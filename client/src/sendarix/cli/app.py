@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sendarix.cli import domains, messages, sending, suppressions, templates, webhooks
+from sendarix.cli import domains, messages, queues, sending, suppressions, templates, webhooks
 from sendarix.cli.desk import Desk, line_of, plain
 from sendarix.errors import NotConfigured, RateLimited, SendarixError, Unavailable, ValidationError
 
@@ -53,6 +53,7 @@ app.add_typer(templates.app)
 app.add_typer(suppressions.app)
 app.add_typer(domains.app)
 app.add_typer(webhooks.app)
+app.add_typer(queues.app)
 
 
 def main() -> None:
