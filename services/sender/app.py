@@ -1,7 +1,7 @@
 """Puts the sender together: the only file that knows both handlers and adapters."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from chassis.blobs import Blobs, open_storage
@@ -38,9 +38,10 @@ from services.sender.adapters.suppressions import SuppressionIndex
 from services.sender.adapters.upstreams import UpstreamWays
 from services.sender.adapters.ways import PathWays
 from services.sender.domain.mx import Guard
+from services.sender.domain.shaping import Shape
 from services.sender.handlers import Attempts, Timing
 from services.sender.intake import Intake
-from services.sender.ports import PathLimits, Server
+from services.sender.ports import PathLimits, Server, Way
 from services.sender.settings import SenderSettings, seals_of
 
 LANES: tuple[Lane, ...] = ("express", "standard")
@@ -74,7 +75,7 @@ class Sender:
             max_in_flight=settings.max_in_flight,
             crash=self.crash,
         )
-        journal, carrier = AttemptJournal(log, tail, clock), carrier_of(settings)
+        journal = AttemptJournal(log, tail, clock)
         domains = SendingDomains(log, tail, clock, seals_of(settings.sealing_keys))
         resolver, guard = CachedResolver(settings.dns_servers, clock), guard_of(settings)
         upstreams = UpstreamWays(
@@ -94,6 +95,7 @@ class Sender:
         pace = PacePolicies(log, tail, clock)
         slots = PacedSlots(sizes_of(settings), pace, log.broker_now_ms)
         pace.on_change(slots.reshape)
+        carrier = carrier_of(settings, slots.shape)
         health = HealthReports(slots, ways.paths, log, clock, pool=settings.pool, instance=settings.instance)
         attempts = Attempts(
             owner=new_id(f"snd_{settings.instance}", clock.now_ms()),
@@ -194,13 +196,13 @@ def smarthost_of(settings: SenderSettings) -> Server | None:
     )
 
 
-def carrier_of(settings: SenderSettings) -> SmtpCarrier:
+def carrier_of(settings: SenderSettings, shape_of: Callable[[Way], Shape]) -> SmtpCarrier:
     limits = Limits(
         reply_timeout=settings.reply_timeout.total_seconds(),
         messages_per_connection=settings.messages_per_connection,
         idle=settings.connection_idle.total_seconds(),
     )
-    return SmtpCarrier(SetUp(settings.helo_name), limits)
+    return SmtpCarrier(SetUp(settings.helo_name), limits, shape_of)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -7,7 +7,7 @@ import pytest
 from schemas.mail import Phase
 from services.sender.domain.classification import TABLE, Pace
 from services.sender.domain.outcome import Outcome, classify, lost, refused_by_us
-from services.sender.domain.pacing import EVIDENCE_LIMIT, Meter, Signal, Standing, beginning, learn, signal_of
+from services.sender.domain.pacing import EVIDENCE_LIMIT, Meter, Standing, beginning, learn, signal_of
 from services.sender.domain.replies import Reply
 from services.sender.domain.shaping import Shape, of_provider, of_smarthost
 
