@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from chassis.clock import Clock, SystemClock
+from chassis.deadline import Within
 from chassis.kafka import connected, connection, request_timeout_ms
 from chassis.log import Incoming, LogUnavailable, incoming
 from chassis.service import Crash
@@ -160,7 +161,7 @@ class Tail:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         followed.waiting.append((offset, future))
         try:
-            async with asyncio.timeout(within):
+            with Within(within):
                 await future
         except TimeoutError as error:
             raise LogUnavailable(f"{topic}/{partition}/{offset} was not read back within {within:g} s") from error

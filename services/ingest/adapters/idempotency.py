@@ -1,6 +1,7 @@
 """The claim log on Kafka: who holds an idempotency key is who comes first in the log (R3)."""
 
 import asyncio
+from functools import lru_cache
 
 from chassis.claims import ClaimOf, Claims, CloseOf, Winner
 from chassis.clock import Clock
@@ -16,6 +17,7 @@ from services.ingest.ports import Claimed
 
 _DONE_TOGETHER = 0.005  # seconds: those who wait for it wait for half a second
 _DONE_WITHIN = 5.0  # seconds: nobody waits for it, and losers help where it does not come
+_SMALL_CLAIM = 4096  # bytes: a single mail's has some 700
 _TOPIC = TOPICS["idempotency"]
 _log = logger("idempotency")
 
@@ -23,7 +25,7 @@ _log = logger("idempotency")
 def read(record: Incoming) -> ClaimOf | CloseOf | None:
     """What a record of the claim log says."""
     try:
-        data = decode(record.value, IDEMPOTENCY).data
+        data = _decoded(record.value)
     except MalformedRecord as error:
         _log.error("claim_unreadable", partition=record.partition, offset=record.offset, reason=str(error))
         metrics.unreadable_claims.inc()
@@ -112,6 +114,20 @@ class LogIdempotency:
 
 
 def _claimed(winner: Winner) -> Claimed:
-    claim: Payload = decode(winner.value, IDEMPOTENCY).data
+    claim = _decoded(winner.value)
     assert isinstance(claim, Claim), "only a claim wins a key"
     return Claimed(claim, winner.timestamp_ms, winner.closed_by is not None)
+
+
+def _decoded(value: bytes | None) -> Payload:
+    """A claim is decoded when it is written, when it is read back and when it has won: within milliseconds, the same bytes.
+
+    Raises MalformedRecord. A batch's claim, which may be large, is not kept.
+    """
+    return _remembered(value) if value is None or len(value) <= _SMALL_CLAIM else decode(value, IDEMPOTENCY).data
+
+
+@lru_cache(maxsize=256)
+def _remembered(value: bytes | None) -> Payload:
+    data: Payload = decode(value, IDEMPOTENCY).data
+    return data

@@ -65,6 +65,8 @@ class Submission:
 
     def addresses(self, role: Role) -> list[str]:
         """Of the recipients in this role, as they stand in a header."""
+        if role not in self.roles:
+            return []
         return [address.header for address, has in zip(self.recipients, self.roles, strict=True) if has == role]
 
     def travels_apart(self) -> bool:
