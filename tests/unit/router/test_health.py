@@ -102,11 +102,13 @@ def test_a_sender_lives_by_its_heartbeat_whatever_its_clock_says(watched: Watche
     assert watched.watch.look().alive == {("main", "upstream"), ("main", "sandbox")}
     watched.seconds = 20
     seen = watched.watch.look()
-    assert (seen.alive, seen.heard) == (frozenset(), {"main"})
+    assert not seen.alive
+    assert seen.heard == {"main"}
 
 
 def test_a_sender_that_says_goodbye_is_gone_at_once(watched: Watched) -> None:
     watched.tell("main:1", make.alive("upstream"))
     watched.tell("main:1", None)
     seen = watched.watch.look()
-    assert (seen.alive, seen.heard) == (frozenset(), {"main"})
+    assert not seen.alive
+    assert seen.heard == {"main"}
