@@ -19,6 +19,7 @@ from services.sender.domain.mta_sts import StsPolicy
 from services.sender.domain.mx import Guard, hosts_of, leaving_from, targets_of, unmatched
 from services.sender.domain.outcome import Outcome
 from services.sender.domain.providers import group_of
+from services.sender.domain.shaping import of_provider
 from services.sender.ports import Server, Way
 
 _PLANNED_FOR = 60.0  # seconds with the same order of hosts, so that connections are met again
@@ -41,7 +42,7 @@ class Destinations(Protocol):
 class _Plan:
     group: str
     targets: tuple[tuple[str, str], ...]
-    tls: Tls
+    enforced: bool  # by the domain itself: verified TLS, whatever a route says
 
 
 class DirectWays:
@@ -75,11 +76,12 @@ class DirectWays:
         if isinstance(left, Outcome):
             return left
         source, targets = left
-        tls: Tls = "required" if "required" in {plan.tls, delivery.tls} else "opportunistic"
+        shape = of_provider(plan.group)
+        tls: Tls = "required" if plan.enforced else delivery.tls or shape.tls
         servers = tuple(
             Server(host, self._port, tls, address=address, source_address=source) for host, address in targets
         )
-        return Way(path, plan.group, source, servers)
+        return Way(path, plan.group, source, servers, messages_per_connection=shape.messages_per_connection)
 
     async def _plan(self, destination: str) -> _Plan | Outcome:
         kept = self._plans.get(destination)
@@ -109,7 +111,7 @@ class DirectWays:
         targets = targets_of(destination, admitted, dict(zip(admitted, found, strict=True)), self._guard)
         if isinstance(targets, Outcome):
             return targets
-        return _Plan(group, targets, "required" if policy is not None and policy.mode == "enforce" else "opportunistic")
+        return _Plan(group, targets, enforced=policy is not None and policy.mode == "enforce")
 
 
 def _admitted(hosts: Sequence[str], policy: StsPolicy | None) -> Sequence[str]:

@@ -5,7 +5,7 @@ It must never raise for what a server does, and never write DATA or a body that 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,7 +17,6 @@ from services.sender.adapters.smtp_setup import SetUp, SetUpFailed
 from services.sender.adapters.smtp_transaction import Gone, Transaction
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome, lost
-from services.sender.domain.shaping import Shape, of_smarthost
 from services.sender.ports import Carried, Gate, Server, Way
 
 
@@ -31,13 +30,11 @@ class Limits:
     patience: Mapping[Phase, timedelta] = field(default_factory=lambda: RFC_5321)
 
 
-_AS_MANY_AS_COME = 1_000_000
-
-
 class Connections:
     """The idle sessions of each server, the last used first. A session that is out is its user's alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._idle: dict[Server, deque[tuple[SmtpSession, asyncio.TimerHandle]]] = {}
 
     def kept(self, server: Server) -> SmtpSession | None:
@@ -51,13 +48,12 @@ class Connections:
         self._idle.pop(server, None)
         return None
 
-    def keep(self, server: Server, session: SmtpSession, shape: Shape) -> None:
-        """Take it back after a transaction, where the server may have as many connections now."""
-        spent = session.transactions >= shape.messages_per_connection
-        if not session.usable or spent or len(self._idle.get(server, ())) >= shape.connections:
+    def keep(self, server: Server, session: SmtpSession, most: int | None = None) -> None:
+        """Take it back after a transaction; `most`: transactions that this server likes on one connection."""
+        if not session.usable or session.transactions >= (most or self._limits.messages_per_connection):
             session.close()
             return
-        timer = asyncio.get_running_loop().call_later(shape.idle, self._drop, server, session)
+        timer = asyncio.get_running_loop().call_later(self._limits.idle, self._drop, server, session)
         self._idle.setdefault(server, deque()).append((session, timer))
 
     def _drop(self, server: Server, session: SmtpSession) -> None:
@@ -77,11 +73,9 @@ class Connections:
 class SmtpCarrier:
     """See `services.sender.ports.Carrier`."""
 
-    def __init__(self, set_up: SetUp, limits: Limits, shape_of: Callable[[Way], Shape] | None = None) -> None:
-        """`shape_of`: what holds on a way now; without it `limits` do."""
-        self._shape_of = shape_of or (lambda _: _shape(limits))
+    def __init__(self, set_up: SetUp, limits: Limits) -> None:
         self._set_up = set_up
-        self._connections = Connections()
+        self._connections = Connections(limits)
         self._limits = limits
 
     async def start(self) -> None:
@@ -129,14 +123,5 @@ class SmtpCarrier:
         except BaseException:
             session.abort()
             raise
-        self._connections.keep(server, session, self._shape_of(way))
+        self._connections.keep(server, session, way.messages_per_connection)
         return Carried(ended, session.greeted.hop)
-
-
-def _shape(limits: Limits) -> Shape:
-    return of_smarthost(
-        connections=_AS_MANY_AS_COME,
-        messages_per_connection=limits.messages_per_connection,
-        per_second=None,
-        idle=limits.idle,
-    )

@@ -97,6 +97,25 @@ async def test_a_connection_is_met_again(net: Internet) -> None:
     assert (len(server.mails), server.connections) == (3, 1)
 
 
+async def test_as_many_mails_on_a_connection_as_the_provider_likes(net: Internet) -> None:
+    """R21: Apple's five."""
+    server = await net.mail_server()
+    net.exchangers((10, "mx01.mail.icloud.com", "127.0.0.1"))
+    ways = net.ways()
+    for _ in range(6):
+        await net.send(await net.way(ways))
+    assert (len(server.mails), server.connections) == (6, 2)
+
+
+async def test_a_provider_that_is_known_to_have_tls_gets_no_clear_text(net: Internet) -> None:
+    """R28: unless a route says so."""
+    server = await net.mail_server()
+    net.exchangers((10, "aspmx.l.google.com", "127.0.0.1"))
+    assert outcome_of(await net.send()).phase == "starttls"
+    assert server.mails == []
+    assert outcome_of(await net.send(await net.way(tls="opportunistic"))).outcome == "delivered"
+
+
 async def test_the_address_that_a_greylist_knows(net: Internet) -> None:
     """R22: where we still have it, the last one is taken again."""
     await net.mail_server()
