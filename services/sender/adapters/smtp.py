@@ -5,7 +5,7 @@ It must never raise for what a server does, and never write DATA or a body that 
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from services.sender.adapters.smtp_setup import SetUp, SetUpFailed
 from services.sender.adapters.smtp_transaction import Gone, Transaction
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome, lost
+from services.sender.domain.shaping import Shape, of_smarthost
 from services.sender.ports import Carried, Gate, Server, Way
 
 
@@ -30,11 +31,13 @@ class Limits:
     patience: Mapping[Phase, timedelta] = field(default_factory=lambda: RFC_5321)
 
 
+_AS_MANY_AS_COME = 1_000_000
+
+
 class Connections:
     """The idle sessions of each server, the last used first. A session that is out is its user's alone."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self._idle: dict[Server, deque[tuple[SmtpSession, asyncio.TimerHandle]]] = {}
 
     def kept(self, server: Server) -> SmtpSession | None:
@@ -48,12 +51,13 @@ class Connections:
         self._idle.pop(server, None)
         return None
 
-    def keep(self, server: Server, session: SmtpSession, most: int | None = None) -> None:
-        """Take it back after a transaction; `most`: transactions that this server likes on one connection."""
-        if not session.usable or session.transactions >= (most or self._limits.messages_per_connection):
+    def keep(self, server: Server, session: SmtpSession, shape: Shape) -> None:
+        """Take it back after a transaction, where the server may have as many connections now."""
+        spent = session.transactions >= shape.messages_per_connection
+        if not session.usable or spent or len(self._idle.get(server, ())) >= shape.connections:
             session.close()
             return
-        timer = asyncio.get_running_loop().call_later(self._limits.idle, self._drop, server, session)
+        timer = asyncio.get_running_loop().call_later(shape.idle, self._drop, server, session)
         self._idle.setdefault(server, deque()).append((session, timer))
 
     def _drop(self, server: Server, session: SmtpSession) -> None:
@@ -73,9 +77,11 @@ class Connections:
 class SmtpCarrier:
     """See `services.sender.ports.Carrier`."""
 
-    def __init__(self, set_up: SetUp, limits: Limits) -> None:
+    def __init__(self, set_up: SetUp, limits: Limits, shape_of: Callable[[Way], Shape] | None = None) -> None:
+        """`shape_of`: what holds on a way now; without it the way's own word and `limits` do."""
+        self._shape_of = shape_of or (lambda way: _shape(limits, way))
         self._set_up = set_up
-        self._connections = Connections(limits)
+        self._connections = Connections()
         self._limits = limits
 
     async def start(self) -> None:
@@ -123,5 +129,14 @@ class SmtpCarrier:
         except BaseException:
             session.abort()
             raise
-        self._connections.keep(server, session, way.messages_per_connection)
+        self._connections.keep(server, session, self._shape_of(way))
         return Carried(ended, session.greeted.hop)
+
+
+def _shape(limits: Limits, way: Way) -> Shape:
+    return of_smarthost(
+        connections=_AS_MANY_AS_COME,
+        messages_per_connection=way.messages_per_connection or limits.messages_per_connection,
+        per_second=None,
+        idle=limits.idle,
+    )
