@@ -59,7 +59,6 @@ class Way:
     source_address: str | None = None
     servers: tuple[Server, ...] = ()  # in the order in which they are tried
     limits: PathLimits | None = None  # None: whatever the shaping says of the provider group
-    messages_per_connection: int | None = None  # None: as the settings say
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class DirectWays:
         servers = tuple(
             Server(host, self._port, tls, address=address, source_address=source) for host, address in targets
         )
-        return Way(path, plan.group, source, servers, messages_per_connection=shape.messages_per_connection)
+        return Way(path, plan.group, source, servers)
 
     async def _plan(self, destination: str) -> _Plan | Outcome:
         kept = self._plans.get(destination)

@@ -85,7 +85,7 @@ class UpstreamWays:
             return addresses
         servers = tuple(_server(upstream, password, address, delivery) for address in addresses)
         limits = PathLimits(upstream.connections, upstream.messages_per_connection, upstream.per_second)
-        return Way(path, path, servers=servers, limits=limits, messages_per_connection=limits.messages_per_connection)
+        return Way(path, path, servers=servers, limits=limits)
 
     async def _addresses(self, upstream: Upstream) -> tuple[str | None, ...] | PathDown:
         """The installation's own may lie anywhere. One that a project has named must not lead into our network.

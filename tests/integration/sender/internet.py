@@ -21,6 +21,7 @@ from services.sender.adapters.smtp_setup import SetUp
 from services.sender.domain.mime import Mail
 from services.sender.domain.mx import Guard
 from services.sender.domain.outcome import Outcome
+from services.sender.domain.shaping import of_provider
 from services.sender.ports import Carried, Stop, Way
 from tests.kit.authority import Authority
 from tests.kit.dns_server import DnsServer, dns_server
@@ -149,7 +150,9 @@ async def internet(folder: Path) -> AsyncIterator[Internet]:
         policies = StsPolicies(resolver, LOOPBACK, clock, port=policy_host.port, trust=authority.client())
         await policies.start()
         stack.push_async_callback(policies.stop)
-        carrier = SmtpCarrier(SetUp("sender.test", trust=authority.client()), LIMITS)
+        carrier = SmtpCarrier(
+            SetUp("sender.test", trust=authority.client()), LIMITS, lambda way: of_provider(way.provider_group)
+        )
         stack.push_async_callback(carrier.stop)
         net = Internet(dns, authority, policy_host, clock, resolver, policies, carrier, Seen(), _stack=stack)
         yield net
