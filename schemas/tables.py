@@ -111,18 +111,28 @@ def suppression_key(project_id: str, recipient: str, origin: SuppressionOrigin, 
     return f"{project_id}:{scope}:{recipient.lower()}:{origin}"
 
 
+class OldSecret(Value):
+    """A secret that has been replaced: calls are signed with it as well, until then."""
+
+    sealed_secret: str
+    until: Timestamp
+
+
 class WebhookEndpoint(Payload):
-    """Key: id. `secret` is sealed (encrypted) where the service has a key for it."""
+    """Key: id. Secrets are sealed (encrypted)."""
 
     TYPE: ClassVar[str] = "table.webhook_endpoint"
     id: str
     project_id: str
     url: str
-    events: list[str]  # event types, or "*"
+    events: list[str]  # event types, families as "message.*", or "*"
     tags: list[str]  # empty: every tag
     description: str | None
     sealed_secret: str
     created_at: Timestamp
+    old_secrets: list[OldSecret] = Field(default_factory=list)  # newest first
+    disabled_at: Timestamp | None = None  # by its owner
+    enabled_at: Timestamp | None = None  # again by its owner
 
 
 class Queue(Value):

@@ -22,7 +22,7 @@ from schemas.sandbox import SANDBOX_MAILS
 from schemas.states import STATE_RECORDS
 from schemas.tables import API_KEY_USAGE, API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
 from schemas.templates import TEMPLATES
-from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_DELIVERIES
+from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_COMMANDS, WEBHOOK_DELIVERIES
 
 RECORD_TYPES: Mapping[str, type[Payload]] = {
     **MESSAGE_INPUTS,
@@ -48,6 +48,7 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **IDEMPOTENCY,
     **REPLIES,
     **SANDBOX_MAILS,
+    **WEBHOOK_COMMANDS,
     **WEBHOOK_DELIVERIES,
     **WEBHOOK_ATTEMPTS,
 }

@@ -4,6 +4,8 @@ from typing import ClassVar, Literal
 
 from schemas.envelope import Payload, Timestamp, by_type
 
+DeliveryCause = Literal["event", "test"]
+
 
 class WebhookDelivery(Payload):
     """Key: id = hash(event, endpoint). Pending until its tombstone; written again after each failed attempt."""
@@ -17,6 +19,7 @@ class WebhookDelivery(Payload):
     attempt: int  # 1 is the next to be made of a new delivery
     due_at_ms: int
     created_at_ms: int
+    cause: DeliveryCause = "event"
 
 
 class WebhookAttempt(Payload):
@@ -36,7 +39,17 @@ class WebhookAttempt(Payload):
     error: str | None
     response: str | None  # at most 16 kB of what the endpoint said
     next_attempt_at: Timestamp | None
+    cause: DeliveryCause = "event"
 
 
+class WebhookTest(Payload):
+    """A test event, asked for with the API: called as it stands, once, whatever the endpoint's filters say."""
+
+    TYPE: ClassVar[str] = "webhook.test"
+    webhook_id: str
+    by: str  # the key's id
+
+
+WEBHOOK_COMMANDS = by_type(WebhookTest)
 WEBHOOK_DELIVERIES = by_type(WebhookDelivery)
 WEBHOOK_ATTEMPTS = by_type(WebhookAttempt)

@@ -32,6 +32,7 @@ from services.ingest.adapters.dkim_keys import NewKeyPairs
 from services.ingest.adapters.dns import ResolvedRecords
 from services.ingest.adapters.domain_checks import DomainChecks
 from services.ingest.adapters.domains import TableDomains
+from services.ingest.adapters.endpoint_commands import LogEndpointCommands
 from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
@@ -233,7 +234,12 @@ def _app(
     contents = StoredContents(far.blobs, clock)
     accept = AcceptMessage(clock, ids, senders, submissions, far.idempotency, links, templates, far.rendering, contents)
     endpoints = ManageEndpoints(
-        clock, randbits, seals_of(settings.sealing_keys), endpoint_table, settings.allow_loopback_webhooks
+        clock,
+        randbits,
+        seals_of(settings.sealing_keys),
+        endpoint_table,
+        settings.allow_loopback_webhooks,
+        LogEndpointCommands(log),
     )
     reads = ReadThrough(ids, endpoints, far.analytics)
 

@@ -12,6 +12,7 @@ from schemas.replies import Verdict
 from schemas.routing import PathHealth, QueueFlush, QueuePause, SenderAlive, Versioned
 from schemas.tables import ApiKey, Domain, DomainRecord, Project, QueueState, Suppression
 from schemas.templates import Template, TemplateVersion
+from schemas.webhooks import WebhookTest
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller, KnownKey
 from services.ingest.domain.domains import Looked
@@ -204,6 +205,12 @@ class ApiKeys(Entities[ApiKey], Protocol):
 class FeedbackInputs(Protocol):
     async def report(self, project_id: str, feedback: Feedback) -> None:
         """Append it for the router that owns the message; a repeat has the same id and counts once."""
+        ...
+
+
+class EndpointCommands(Protocol):
+    async def send(self, project_id: str, event_id: str, test: WebhookTest, time_ms: int) -> None:
+        """Durably; its event is then called by the service webhooks. Raises LogUnavailable."""
         ...
 
 

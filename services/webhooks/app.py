@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from secrets import randbits
 
 from chassis.clock import Clock, SystemClock
-from chassis.consume import BatchConsumer
+from chassis.consume import BatchConsumer, Handle
 from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
@@ -22,12 +22,12 @@ from services.webhooks.attempts import Attempts
 from services.webhooks.dispatch import Dispatcher
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.domain.schedule import Schedule
-from services.webhooks.handlers import FanOut
+from services.webhooks.handlers import Commands, FanOut
 from services.webhooks.metrics import BREAKERS, OLDEST_PENDING, OPEN_REQUESTS, PENDING
 from services.webhooks.settings import WebhooksSettings, seals_of
 
-FAN_OUT_GROUP, DELIVERIES_GROUP = "webhooks", "webhooks.deliveries"
-_EVENTS, _DELIVERIES = TOPICS["message-events"], TOPICS["webhook-deliveries"]
+FAN_OUT_GROUP, DELIVERIES_GROUP, COMMANDS_GROUP = "webhooks", "webhooks.deliveries", "webhooks.commands"
+_EVENTS, _DELIVERIES, _COMMANDS = TOPICS["message-events"], TOPICS["webhook-deliveries"], TOPICS["webhook-commands"]
 # A batch waits up to 100 ms for the endpoint table's probe: large ones keep 20,000 events a second possible.
 _BATCH_RECORDS = 2000
 _READY_LAG = 2.0  # seconds that the endpoint table may lag behind
@@ -47,7 +47,8 @@ class Webhooks:
         table = self._tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint)
         endpoints = EndpointTable(self._tables, table, clock)
         poster = HttpPoster(allow_loopback=settings.allow_loopback)
-        self._fan_out = self._consumer(FanOut(endpoints))
+        self._fan_out = self._consumer(FAN_OUT_GROUP, _EVENTS, FanOut(endpoints).handle)
+        self._commands = self._consumer(COMMANDS_GROUP, _COMMANDS, Commands().handle)
         self._owner = self._partition_owner(tail)
         attempts = Attempts(
             endpoints,
@@ -65,7 +66,8 @@ class Webhooks:
         http = HttpServer(create_app("Sendarix webhooks", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the dispatcher first, so that open requests end while their results can be recorded.
         self.parts: Sequence[Part] = (
-            http, self._presence, self._log, tail, self._tables, poster, self._owner, self._fan_out, self._dispatcher,
+            http, self._presence, self._log, tail, self._tables, poster, self._owner, self._fan_out, self._commands,
+            self._dispatcher,
         )  # fmt: skip
 
     def missing(self) -> list[str]:
@@ -73,17 +75,17 @@ class Webhooks:
         missing = [] if self._log.reachable else ["kafka: not reachable"]
         if not self._tables.fresh_within(_READY_LAG):
             missing.append("webhook endpoints: not caught up")
-        return missing + self._presence.missing() + self._owner.ready() + self._fan_out.ready()
+        return missing + self._presence.missing() + self._owner.ready() + self._fan_out.ready() + self._commands.ready()
 
-    def _consumer(self, fan_out: FanOut) -> BatchConsumer:
+    def _consumer(self, group: str, topic: Topic, handle: Handle) -> BatchConsumer:
         return BatchConsumer(
             self._settings.kafka,
             self._log,
             self._clock,
-            DeadLetters(self._log, group=FAN_OUT_GROUP),
-            group=FAN_OUT_GROUP,
-            topics=[_EVENTS],
-            handle=fan_out.handle,
+            DeadLetters(self._log, group=group),
+            group=group,
+            topics=[topic],
+            handle=handle,
             max_records=_BATCH_RECORDS,
             crash=self.crash,
         )

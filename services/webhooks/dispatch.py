@@ -100,6 +100,6 @@ class Dispatcher:
             case Settled(following, failed):
                 self._views[delivery.partition].settled(delivery.id, following)
             case PutOff(hold, failed):
-                self._queue.hold(delivery.endpoint_id, now_ms + (_HOLD_MS if hold else _PUT_OFF_MS))
+                self._queue.hold(delivery.lane, now_ms + (_HOLD_MS if hold else _PUT_OFF_MS))
         self._queue.end(delivery, failed=failed, now_ms=now_ms)
         self._woken.set()

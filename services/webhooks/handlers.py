@@ -13,12 +13,12 @@ from chassis.partition_owner import Received, Step, Tenure
 from schemas.envelope import Envelope, decode
 from schemas.events import MessageEvent
 from schemas.topics import TOPICS
-from schemas.webhooks import WEBHOOK_DELIVERIES
+from schemas.webhooks import WEBHOOK_DELIVERIES, WebhookTest
 from services.webhooks.domain.delivery import Delivery, delivery_of
 from services.webhooks.domain.ledger import Ledger
 from services.webhooks.domain.matching import matching
 from services.webhooks.domain.queue import Queue
-from services.webhooks.domain.records import delivery_record, first_delivery
+from services.webhooks.domain.records import delivery_record, first_delivery, test_delivery
 from services.webhooks.metrics import FANNED_OUT
 from services.webhooks.ports import Endpoints
 
@@ -46,6 +46,18 @@ class FanOut:
                 delivery = first_delivery(event, record.value or b"", endpoint)
                 made.append(outgoing(_DELIVERIES, delivery, key=delivery.data.id, traceparent=record.traceparent))
         FANNED_OUT.inc(len(made))
+        return made
+
+
+class Commands:
+    """What is asked of an endpoint: the handler of another `chassis.consume.BatchConsumer`."""
+
+    async def handle(self, batch: Batch) -> Sequence[Outgoing]:
+        """The delivery of each test. Whether its endpoint is still there is seen when it is sent."""
+        made = []
+        for record, envelope in batch.records:
+            delivery = test_delivery(cast("Envelope[WebhookTest]", envelope), record.value or b"")
+            made.append(outgoing(_DELIVERIES, delivery, key=delivery.data.id, traceparent=record.traceparent))
         return made
 
 

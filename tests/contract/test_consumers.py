@@ -42,6 +42,7 @@ ELSEWHERE = {
     ("message-state.express", "router"),
     ("message-state.standard", "router"),
     ("message-events", "webhooks"),  # tests/unit/webhooks/test_fan_out.py
+    ("webhook-commands", "webhooks"),  # tests/unit/webhooks/test_commands.py
     ("message-events", "analytics"),  # tests/unit/analytics/test_rows.py
     ("account-events", "analytics"),
     ("webhook-attempts", "analytics"),

@@ -127,7 +127,18 @@ _ENDPOINT = {
     "events": array(STRING),
     "tags": array(STRING),
     "description": or_null(STRING),
+    "disabled": BOOLEAN,
+    "disabled_at": or_null(TIME),
+    "old_secrets_until": array(TIME),
     "created_at": TIME,
+}
+_ENDPOINT_GIVEN = {
+    "url": STRING,
+    "events": array({"type": "string", "enum": [*sorted(MESSAGE_EVENTS), *sorted(endpoints.FAMILIES), "*"]})
+    | {"minItems": 1},
+    "tags": TAGS,
+    "description": {"type": "string", "maxLength": endpoints.MAX_DESCRIPTION},
+    "disabled": BOOLEAN,
 }
 _KEY = {
     "id": STRING,
@@ -298,16 +309,10 @@ SHAPES: dict[str, Schema] = {
     "Suppression": shown(_SUPPRESSION),
     "SuppressionWithCauses": shown({**_SUPPRESSION, "causes": array(ref("Suppression"))}),
     "NewWebhook": given(
-        {
-            "url": STRING,
-            "events": array({"type": "string", "enum": [*sorted(MESSAGE_EVENTS), "*"]}) | {"minItems": 1},
-            "tags": TAGS,
-            "description": {"type": "string", "maxLength": endpoints.MAX_DESCRIPTION},
-        },
-        "url",
-        "events",
-        examples=[{"url": "https://example.org/hooks", "events": ["*"]}],
+        _ENDPOINT_GIVEN, "url", "events", examples=[{"url": "https://example.org/hooks", "events": ["*"]}]
     ),
+    "WebhookChange": given(_ENDPOINT_GIVEN, examples=[{"disabled": True}]),
+    "WebhookTest": shown({"object": STRING, "webhook_id": STRING, "event_id": STRING}),
     "Webhook": shown(_ENDPOINT),
     "WebhookWithSecret": shown({**_ENDPOINT, "secret": STRING}),
     "NewKey": given(

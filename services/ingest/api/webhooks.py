@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from chassis.http import json_response, request_id_of
-from services.ingest.api.bodies import page_response, read_object
+from services.ingest.api.bodies import page_response, read_object, read_optional_object
 from services.ingest.api.edge import Gate
 from services.ingest.api.messages import passed_on
 from services.ingest.domain.pages import read_page
@@ -26,6 +26,20 @@ def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) 
         caller = await gate.admit(request, "webhooks.read")
         return json_response(endpoints.show(caller, request.path_params["endpoint_id"]))
 
+    async def change(request: Request) -> Response:
+        caller = await gate.admit(request, "webhooks.write")
+        body = await read_object(request)
+        return json_response(await endpoints.change(caller, request.path_params["endpoint_id"], body))
+
+    async def rotate(request: Request) -> Response:
+        caller = await gate.admit(request, "webhooks.write")
+        body = await read_optional_object(request)
+        return json_response(await endpoints.rotate_secret(caller, request.path_params["endpoint_id"], body))
+
+    async def test(request: Request) -> Response:
+        caller = await gate.admit(request, "webhooks.write")
+        return json_response(await endpoints.test(caller, request.path_params["endpoint_id"]), status=202)
+
     async def delete(request: Request) -> Response:
         caller = await gate.admit(request, "webhooks.write")
         return json_response(await endpoints.delete(caller, request.path_params["endpoint_id"]))
@@ -38,6 +52,9 @@ def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) 
     router.add_api_route("/webhooks", create, methods=["POST"])
     router.add_api_route("/webhooks", listed, methods=["GET", "HEAD"])
     router.add_api_route("/webhooks/{endpoint_id}", one, methods=["GET", "HEAD"])
+    router.add_api_route("/webhooks/{endpoint_id}", change, methods=["PATCH"])
     router.add_api_route("/webhooks/{endpoint_id}", delete, methods=["DELETE"])
+    router.add_api_route("/webhooks/{endpoint_id}/rotate-secret", rotate, methods=["POST"])
+    router.add_api_route("/webhooks/{endpoint_id}/test", test, methods=["POST"])
     router.add_api_route("/webhooks/{endpoint_id}/attempts", attempts, methods=["GET", "HEAD"])
     return router

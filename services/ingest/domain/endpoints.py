@@ -1,20 +1,25 @@
-"""Webhook endpoints: what a customer may ask for, and what is shown of one."""
+"""Webhook endpoints: what a customer may ask for, and what is shown of one. Also which secrets a rotation leaves."""
 
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from chassis.egress import refusal_of_url
+from schemas.envelope import to_ms, to_timestamp
 from schemas.events import MESSAGE_EVENTS
-from schemas.tables import WebhookEndpoint
+from schemas.tables import OldSecret, WebhookEndpoint
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags
 
-FIELDS = frozenset({"url", "events", "tags", "description"})
+FIELDS = frozenset({"url", "events", "tags", "description", "disabled"})
 MAX_DESCRIPTION = 500
 SECRET_BYTES = 32
+MOST_OLD_SECRETS = 5  # each is a signature more in every call
+# Families of types, as `message.*`.
+FAMILIES = frozenset(f"{name.partition('.')[0]}.*" for name in MESSAGE_EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class NewEndpoint:
     events: tuple[str, ...]
     tags: tuple[str, ...]
     description: str | None
+    disabled: bool = False
 
 
 def read_endpoint(body: Mapping[str, Any], *, allow_loopback: bool) -> NewEndpoint:
@@ -32,9 +38,51 @@ def read_endpoint(body: Mapping[str, Any], *, allow_loopback: bool) -> NewEndpoi
     events = _events(body.get("events"), faults)
     tags = read_tags(body.get("tags"), faults)
     description = _description(body.get("description"), faults)
+    disabled = body.get("disabled", False)
+    if not isinstance(disabled, bool):
+        faults.append(Fault("disabled", "invalid_type", "`disabled` is true or false."))
     if faults:
         raise invalid(faults)
-    return NewEndpoint(url, events, tags, description)
+    return NewEndpoint(url, events, tags, description, disabled)
+
+
+def read_change(body: Mapping[str, Any], before: WebhookEndpoint, *, allow_loopback: bool) -> NewEndpoint:
+    """`before` with the members of `body`; those that are not there stay. Raises Refused (422) with every fault."""
+    standing = {
+        "url": before.url,
+        "events": before.events,
+        "tags": before.tags,
+        "description": before.description,
+        "disabled": before.disabled_at is not None,
+    }
+    return read_endpoint({**standing, **body}, allow_loopback=allow_loopback)
+
+
+def changed(before: WebhookEndpoint, asked: NewEndpoint, now_ms: int) -> WebhookEndpoint:
+    """The endpoint as asked for. When it was disabled, or enabled again, stays where nothing of that changes."""
+    now = to_timestamp(now_ms)
+    was_disabled = before.disabled_at is not None
+    return before.model_copy(
+        update={
+            "url": asked.url,
+            "events": list(asked.events),
+            "tags": list(asked.tags),
+            "description": asked.description,
+            "disabled_at": (before.disabled_at or now) if asked.disabled else None,
+            "enabled_at": now if was_disabled and not asked.disabled else before.enabled_at,
+        }
+    )
+
+
+def rotated(before: WebhookEndpoint, sealed_secret: str, overlap: timedelta, now_ms: int) -> WebhookEndpoint:
+    """The endpoint with a new secret; calls are signed with the one before as well, until the overlap is over."""
+    valid = [old for old in before.old_secrets if to_ms(old.until) > now_ms]
+    if overlap:
+        until = to_timestamp(now_ms + round(overlap.total_seconds() * 1000))
+        valid.insert(0, OldSecret(sealed_secret=before.sealed_secret, until=until))
+    else:  # whoever says that the old one is worth nothing any more means those before it, too
+        valid = []
+    return before.model_copy(update={"sealed_secret": sealed_secret, "old_secrets": valid[:MOST_OLD_SECRETS]})
 
 
 def signing_secret(random_bytes: bytes) -> str:
@@ -50,6 +98,9 @@ def endpoint_shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "events": endpoint.events,
         "tags": endpoint.tags,
         "description": endpoint.description,
+        "disabled": endpoint.disabled_at is not None,
+        "disabled_at": endpoint.disabled_at,
+        "old_secrets_until": [old.until for old in endpoint.old_secrets],
         "created_at": endpoint.created_at,
     }
 
@@ -71,9 +122,15 @@ def _events(value: Any, faults: list[Fault]) -> tuple[str, ...]:
         faults.append(Fault("events", "required", 'Give a list of event types, or ["*"] for all of them.'))
         return ()
     for index, name in enumerate(value):
-        if not isinstance(name, str) or (name != "*" and name not in MESSAGE_EVENTS):
+        if not isinstance(name, str) or (name != "*" and name not in MESSAGE_EVENTS and name not in FAMILIES):
             known = ", ".join(sorted(MESSAGE_EVENTS))
-            faults.append(Fault(f"events[{index}]", "unknown_event", f"Event types are: {known}; or `*`."))
+            faults.append(
+                Fault(
+                    f"events[{index}]",
+                    "unknown_event",
+                    f"Event types are: {known}; a family such as `message.*`; or `*`.",
+                )
+            )
     return tuple(dict.fromkeys(name for name in value if isinstance(name, str)))
 
 

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, replace
 
 from schemas.envelope import Envelope
-from schemas.webhooks import WebhookDelivery
+from schemas.webhooks import DeliveryCause, WebhookDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,12 @@ class Delivery:
     due_at_ms: int
     created_at_ms: int
     traceparent: str | None = None
+    cause: DeliveryCause = "event"
+
+    @property
+    def lane(self) -> str:
+        """What it takes turns with: a test waits for none of the endpoint's own events, and none of them for it."""
+        return self.endpoint_id if self.cause == "event" else f"{self.endpoint_id}:{self.cause}"
 
     def again(self, due_at_ms: int) -> "Delivery":
         """The same, one attempt later."""
@@ -43,4 +49,5 @@ def delivery_of(envelope: Envelope[WebhookDelivery], partition: int, traceparent
         due_at_ms=data.due_at_ms,
         created_at_ms=data.created_at_ms,
         traceparent=traceparent,
+        cause=data.cause,
     )

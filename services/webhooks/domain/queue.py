@@ -25,9 +25,9 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """One endpoint's part."""
+    """One endpoint's part; its tests have one of their own."""
 
-    endpoint_id: str
+    name: str
     waiting: list[tuple[int, int, Delivery]] = field(default_factory=list)  # a heap by due time
     running: dict[str, bool] = field(default_factory=dict)  # delivery id: whether it is the breaker's probe
     breaker: Breaker = field(default_factory=Breaker)
@@ -56,9 +56,9 @@ class Queue:
         """A delivery, or what it has become; while an attempt of it runs it waits for that attempt's end."""
         self._overtaken += delivery.id in self._pending
         self._pending[delivery.id] = delivery
-        lane = self._lanes.get(delivery.endpoint_id)
+        lane = self._lanes.get(delivery.lane)
         if lane is None:
-            lane = self._lanes[delivery.endpoint_id] = _Lane(delivery.endpoint_id)
+            lane = self._lanes[delivery.lane] = _Lane(delivery.lane)
         if delivery.id not in lane.running:
             self._line_up(lane, delivery)
 
@@ -87,11 +87,10 @@ class Queue:
         old = [
             delivery
             for delivery in self._pending.values()
-            if delivery.created_at_ms < created_before_ms
-            and delivery.id not in self._lanes[delivery.endpoint_id].running
+            if delivery.created_at_ms < created_before_ms and delivery.id not in self._lanes[delivery.lane].running
         ][:limit]
         for delivery in old:
-            self._lanes[delivery.endpoint_id].running[delivery.id] = False
+            self._lanes[delivery.lane].running[delivery.id] = False
         self.open += len(old)
         return old
 
@@ -100,7 +99,7 @@ class Queue:
 
         The delivery starts again when it is due, unless it has been removed.
         """
-        lane = self._lanes[delivery.endpoint_id]
+        lane = self._lanes[delivery.lane]
         probe = lane.running.pop(delivery.id)
         self.open -= 1
         lane.breaker.ended(probe=probe, failed=failed, now_ms=now_ms)
@@ -109,9 +108,9 @@ class Queue:
             self._line_up(lane, standing)
         self._place(lane, now_ms)
 
-    def hold(self, endpoint_id: str, until_ms: int) -> None:
-        """Nothing starts for this endpoint before then. To be called while an attempt for it runs."""
-        lane = self._lanes[endpoint_id]
+    def hold(self, name: str, until_ms: int) -> None:
+        """Nothing starts in this lane before then. To be called while an attempt in it runs."""
+        lane = self._lanes[name]
         lane.held_until_ms = max(lane.held_until_ms, until_ms)
         self._unready(lane)
 
@@ -133,7 +132,7 @@ class Queue:
             if self._top(lane) is None and not lane.running and lane.breaker.quiet(now_ms):
                 self._unready(lane)
                 lane.wakes_at_ms = None  # a timer may be left: it must not touch who has the name then
-                del self._lanes[lane.endpoint_id]
+                del self._lanes[lane.name]
         if self._overtaken > len(self._pending):
             self._overtaken = 0
             for lane in self._lanes.values():
@@ -168,11 +167,11 @@ class Queue:
             self._unready(lane)
             self._wake(lane, at_ms)
         elif lane.running:
-            self._first.pop(lane.endpoint_id, None)
-            self._more.setdefault(lane.endpoint_id, lane)  # whoever stands in line keeps the place
+            self._first.pop(lane.name, None)
+            self._more.setdefault(lane.name, lane)  # whoever stands in line keeps the place
         else:
-            self._more.pop(lane.endpoint_id, None)
-            self._first.setdefault(lane.endpoint_id, lane)
+            self._more.pop(lane.name, None)
+            self._first.setdefault(lane.name, lane)
 
     def _starts_at_ms(self, lane: _Lane) -> int | None:
         """When the lane's first may start; None where only another event can tell."""
@@ -182,8 +181,8 @@ class Queue:
         return max(delivery.due_at_ms, lane.held_until_ms, opens_at_ms)
 
     def _unready(self, lane: _Lane) -> None:
-        self._first.pop(lane.endpoint_id, None)
-        self._more.pop(lane.endpoint_id, None)
+        self._first.pop(lane.name, None)
+        self._more.pop(lane.name, None)
 
     def _next(self) -> _Lane | None:
         """Whose turn it is."""

@@ -8,7 +8,7 @@ from chassis.ids import derived_id
 from schemas.envelope import Envelope, seal, to_ms, to_timestamp
 from schemas.events import MessageEvent
 from schemas.tables import WebhookEndpoint
-from schemas.webhooks import WebhookAttempt, WebhookDelivery
+from schemas.webhooks import WebhookAttempt, WebhookDelivery, WebhookTest
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.outcome import Verdict
 
@@ -24,7 +24,7 @@ class Made:
     verdict: Verdict
 
 
-def body_of(event: Envelope[MessageEvent], value: bytes) -> str:
+def body_of(event: Envelope[MessageEvent] | Envelope[WebhookTest], value: bytes) -> str:
     """The event byte for byte as it stands in Kafka, with `timestamp` added at the top."""
     return (b'{"timestamp":' + orjson.dumps(event.time) + b"," + value.lstrip()[1:]).decode()
 
@@ -45,6 +45,23 @@ def first_delivery(event: Envelope[MessageEvent], value: bytes, endpoint: Webhoo
     return _delivery_record(data, event.project_id)
 
 
+def test_delivery(event: Envelope[WebhookTest], value: bytes) -> Envelope[WebhookDelivery]:
+    """The one call of a test event."""
+    at_ms = to_ms(event.time)
+    data = WebhookDelivery(
+        id=derived_id("whd", event.id, event.data.webhook_id),
+        endpoint_id=event.data.webhook_id,
+        event_id=event.id,
+        event_type=event.type,
+        body=body_of(event, value),
+        attempt=1,
+        due_at_ms=at_ms,
+        created_at_ms=at_ms,
+        cause="test",
+    )
+    return _delivery_record(data, event.project_id)
+
+
 def delivery_record(delivery: Delivery) -> Envelope[WebhookDelivery]:
     """A pending delivery as it stands."""
     data = WebhookDelivery(
@@ -56,6 +73,7 @@ def delivery_record(delivery: Delivery) -> Envelope[WebhookDelivery]:
         attempt=delivery.attempt,
         due_at_ms=delivery.due_at_ms,
         created_at_ms=delivery.created_at_ms,
+        cause=delivery.cause,
     )
     return _delivery_record(data, delivery.project_id)
 
@@ -88,6 +106,7 @@ def attempt_record(delivery: Delivery, made: Made, following: Delivery | None) -
         error=verdict.error,
         response=verdict.response,
         next_attempt_at=None if following is None else to_timestamp(following.due_at_ms),
+        cause=delivery.cause,
     )
     return seal(
         data,

@@ -8,7 +8,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from chassis.sealing import WrongSealingKey
-from schemas.envelope import Envelope
+from schemas.envelope import Envelope, to_timestamp
+from schemas.tables import OldSecret
 from schemas.webhooks import WebhookAttempt
 from services.webhooks.attempts import Attempts, PutOff, Settled
 from services.webhooks.domain.delivery import Delivery
@@ -165,3 +166,25 @@ async def test_what_is_too_old_is_closed_without_a_request() -> None:
     assert attempt is not None
     assert (attempt.outcome, attempt.attempt) == ("exhausted", 4)
     assert attempt.error == "given up after 168 hours: the endpoint kept failing"
+
+
+async def test_d96_while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone() -> None:
+    old, older = ("whsec_" + letter * 42 + "A=" for letter in "Qg")
+    olds = [
+        OldSecret(sealed_secret=old, until=to_timestamp(NOW_MS + 1)),
+        OldSecret(sealed_secret=older, until=to_timestamp(NOW_MS)),
+    ]
+    world = World(endpoints=Endpoints(an_endpoint().model_copy(update={"old_secrets": olds})))
+    await world.attempts.make(a_delivery())
+    ((_, headers, body),) = world.posts
+    assert len(headers["webhook-signature"].split()) == 2
+    moment = datetime.fromtimestamp(NOW_MS // 1000, UTC)
+    signed = [Webhook(secret).sign(a_delivery().event_id, moment, body.decode()) for secret in (SECRET, old)]
+    assert headers["webhook-signature"] == " ".join(signed)
+
+
+async def test_a_disabled_endpoint_gets_nothing_more() -> None:
+    disabled = an_endpoint().model_copy(update={"disabled_at": to_timestamp(NOW_MS)})
+    world = World(endpoints=Endpoints(disabled))
+    assert await world.attempts.make(a_delivery()) == Settled(None, failed=None)
+    assert (world.posts, world.settled) == ([], [(None, None)])
