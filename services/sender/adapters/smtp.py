@@ -78,8 +78,8 @@ class SmtpCarrier:
     """See `services.sender.ports.Carrier`."""
 
     def __init__(self, set_up: SetUp, limits: Limits, shape_of: Callable[[Way], Shape] | None = None) -> None:
-        """`shape_of`: what holds on a way now; without it the way's own word and `limits` do."""
-        self._shape_of = shape_of or (lambda way: _shape(limits, way))
+        """`shape_of`: what holds on a way now; without it `limits` do."""
+        self._shape_of = shape_of or (lambda _: _shape(limits))
         self._set_up = set_up
         self._connections = Connections()
         self._limits = limits
@@ -133,10 +133,10 @@ class SmtpCarrier:
         return Carried(ended, session.greeted.hop)
 
 
-def _shape(limits: Limits, way: Way) -> Shape:
+def _shape(limits: Limits) -> Shape:
     return of_smarthost(
         connections=_AS_MANY_AS_COME,
-        messages_per_connection=way.messages_per_connection or limits.messages_per_connection,
+        messages_per_connection=limits.messages_per_connection,
         per_second=None,
         idle=limits.idle,
     )
