@@ -18,9 +18,9 @@ from chassis.sealing import Seals
 from schemas.envelope import Envelope, decode, encode, seal, to_timestamp
 from schemas.events import MessageAccepted, MessageDelivered, MessageEvent, MessageQueued
 from schemas.mail import Attempt
-from schemas.tables import WebhookEndpoint
+from schemas.tables import OldSecret, WebhookEndpoint
 from schemas.topics import TOPICS, Topic, dlq_name
-from schemas.webhooks import WEBHOOK_ATTEMPTS, WebhookAttempt
+from schemas.webhooks import WEBHOOK_ATTEMPTS, WebhookAttempt, WebhookTest
 from services.webhooks.app import Webhooks, build
 from services.webhooks.settings import WebhooksSettings
 from tests.kit.broker import Broker, free_ports
@@ -28,6 +28,7 @@ from tests.kit.topics import everything_in, kafka_settings
 
 SEALING_KEY = Fernet.generate_key().decode()
 EVENTS, ENDPOINTS = TOPICS["message-events"], TOPICS["webhook-endpoints"]
+COMMANDS = TOPICS["webhook-commands"]
 DELIVERIES, ATTEMPTS = TOPICS["webhook-deliveries"], TOPICS["webhook-attempts"]
 SCHEDULE = "1.5s"
 _CLOCK = SystemClock()
@@ -63,6 +64,28 @@ class Stage:
         )  # fmt: skip
         await self.append(outgoing(ENDPOINTS, envelope, key=endpoint.id))
         return endpoint, secret
+
+    async def rotate(self, endpoint: WebhookEndpoint, secret: str, *, overlap_ms: int) -> None:
+        """The endpoint with another secret beside its first one, as ingest writes it."""
+        now_ms = _CLOCK.now_ms()
+        old = OldSecret(sealed_secret=endpoint.sealed_secret, until=to_timestamp(now_ms + overlap_ms))
+        after = endpoint.model_copy(update={"sealed_secret": Seals([SEALING_KEY]).seal(secret), "old_secrets": [old]})
+        envelope = seal(
+            after, record_id=new_id("rec", now_ms), source="ingest", subject=endpoint.id, time_ms=now_ms,
+            project_id=self.project,
+        )  # fmt: skip
+        await self.append(outgoing(ENDPOINTS, envelope, key=endpoint.id))
+
+    async def ask_test(self, endpoint: WebhookEndpoint) -> str:
+        """A test of the endpoint, as ingest asks for it; the id of its event."""
+        now_ms = _CLOCK.now_ms()
+        asked = new_id("evt", now_ms)
+        envelope = seal(
+            WebhookTest(webhook_id=endpoint.id, by="key_1"), record_id=asked, source="ingest", subject=endpoint.id,
+            time_ms=now_ms, project_id=self.project,
+        )  # fmt: skip
+        await self.append(outgoing(COMMANDS, envelope, key=endpoint.id))
+        return asked
 
     async def delete(self, endpoint: WebhookEndpoint) -> None:
         await self.append(tombstone(ENDPOINTS, endpoint.id))

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from cryptography.fernet import Fernet
+from standardwebhooks import WebhookVerificationError
 
 from chassis.ids import derived_id
 from chassis.log import Log, Outgoing
@@ -73,6 +74,47 @@ async def test_filters_and_projects(stage: Stage, receiver: WebhookReceiver) -> 
         (news,) = await receiver.requests("/news", 1)
         assert news.event["data"]["tags"] == ["news", "may"]
     assert receiver.at("/stranger") == []
+
+
+async def test_d96_a_rotated_an_old_and_a_forged_secret_are_judged_right(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    endpoint, secret = await stage.endpoint(receiver.url("/a"))
+    fresh, forged = ("whsec_" + letter * 42 + "A=" for letter in "Qg")
+    async with running(stage.broker):
+        await stage.events()
+        (before,) = await receiver.requests("/a", 1)
+        await stage.rotate(endpoint, fresh, overlap_ms=60_000)
+        await stage.events()
+        both = (await receiver.requests("/a", 2))[1]
+        await stage.rotate(endpoint, fresh, overlap_ms=-1)
+        await stage.events()
+        after = (await receiver.requests("/a", 3))[2]
+    assert before.verified(secret)
+    assert both.verified(secret) == both.verified(fresh)
+    assert after.verified(fresh)
+    for request, wrong in ((before, fresh), (both, forged), (after, secret)):
+        with pytest.raises(WebhookVerificationError):
+            request.verified(wrong)
+
+
+async def test_r31_a_test_event_is_called_once_and_logged_whatever_the_filters_say(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    endpoint, secret = await stage.endpoint(receiver.url("/a"), events=["message.bounced"], tags=["none"])
+    receiver.script("/a", Answer(500, body=b"not now"))
+    async with running(stage.broker):
+        event_id = await stage.ask_test(endpoint)
+        (request,) = await receiver.requests("/a", 1)
+        await eventually(lambda: _closed(stage, derived_id("whd", event_id, endpoint.id)))
+    (attempt,) = await stage.attempts(endpoint)
+    assert (request.webhook_id, request.verified(secret)["type"]) == (event_id, "webhook.test")
+    assert (attempt.cause, attempt.outcome, attempt.status_code, attempt.response) == (
+        "test",
+        "exhausted",
+        500,
+        "not now",
+    )
 
 
 async def test_500_then_200_is_the_same_id_at_a_new_time(stage: Stage, receiver: WebhookReceiver) -> None:
