@@ -24,7 +24,7 @@ _log = logger("slots")
 # Longer than this nobody waits here: the router can wait for less memory, and may know another path.
 _LONGEST_WAIT_MS = 30_000
 # A queue that empties as fast as this costs no memory worth speaking of, and giving back costs more than waiting.
-_SHORT_WAIT_MS = 1_000
+_SHORT_WAIT_MS = 5_000
 _SHORTEST_AWAY_MS = 1_000
 _FORGET_AFTER_MS = 600_000
 
@@ -294,8 +294,12 @@ class PacedSlots:
         return not self._is_short(room, expected_ms) and ahead >= max(1, self._sizes.in_hand // 8)
 
     def _is_short(self, room: Room, expected_ms: float | None) -> bool:
-        """What was agreed with a smarthost's owner is believed, until it shows."""
-        return room.smarthost if expected_ms is None else expected_ms <= _SHORT_WAIT_MS
+        """What was agreed with a smarthost's owner is believed, until it shows: all its mail goes one way, so that giving
+        some of it back would only let more of the same in.
+        """
+        if room.smarthost:
+            return expected_ms is None or expected_ms <= _LONGEST_WAIT_MS
+        return expected_ms is not None and expected_ms <= _SHORT_WAIT_MS
 
     def _patient(self, now_ms: int) -> int:
         """How many wait for what is not quick."""
