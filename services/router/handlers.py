@@ -4,7 +4,7 @@ All that changes a message is an input: a tick never decides, it only appends `D
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,21 +20,19 @@ from schemas.mail import TERMINAL, Content
 from schemas.states import POSITION_KEY, STATE_RECORDS, MessageState, Position
 from schemas.topics import TOPICS, message_inputs, message_state
 from services.router.batch import Batch, Place, needs_suppressions
-from services.router.domain.admission import standing
 from services.router.domain.pauses import Pauses
 from services.router.domain.records import (
     SOURCE,
     due_input,
-    listed_address,
     position_record,
     recheck_input,
     state_record,
 )
-from services.router.domain.timers import next_timer
 from services.router.guidance import Guidance
 from services.router.metrics import BATCH, IN_FLIGHT, OLDEST_WAITING, SCHEDULED, WAITING
-from services.router.ports import BrokerTime, Ladders, Row, Store, Submissions, Suppressions, Tables
+from services.router.ports import BrokerTime, Ladders, Store, Submissions, Suppressions, Tables
 from services.router.queues import Queues
+from services.router.rows import row_of
 from services.router.stops import Stops
 
 _log = logger("router")
@@ -270,59 +268,13 @@ class RouterPartition:
     def _apply_message(self, record: Incoming) -> None:
         live = self._live_view
         before = None if live is None else self._store.standing(record.key)
-        row = None if record.value is None else self._row(record.key, record.value, record.timestamp_ms)
+        row = None if record.value is None else row_of(record, self._group_of, self._bar)
         if row is None:
             self._store.remove(record.key)
         else:
             self._store.put(row)
         if live is not None:
             live.queues.moved(record.key, before, None if row is None else row.standing)
-
-    def _row(self, message_id: str, value: bytes, changed_ms: int) -> Row:
-        """A state record as the local file indexes it. Ours alone write these, so a fault in one is a bug."""
-        envelope = orjson.loads(value)
-        data, project_id = envelope["data"], envelope["projectid"]
-        destination = data["destination"]
-        closed = data["closed_at_ms"] is not None
-        stands = standing(
-            destination=destination,
-            priority=data["priority"],
-            status=data["status"],
-            in_flight=data["in_flight"],
-            reason=data["reason"],
-            due_at_ms=data["due_at_ms"],
-            closed=closed,
-        )
-        bar = self._bar(project_id, destination, data.get("waits_for", ())) if stands.queued else None
-        timer = next_timer(
-            status=data["status"],
-            in_flight=data["in_flight"],
-            reason=data["reason"],
-            due_at_ms=data["due_at_ms"],
-            deliver_before_ms=data.get("deliver_before_ms"),  # older records have none
-            first_dispatched_at_ms=data["first_dispatched_at_ms"],
-            closed=closed,
-        )
-        return Row(
-            message_id=message_id,
-            project_id=project_id,
-            address=listed_address(data["recipient"], destination),
-            standing=replace(stands, stopped=bar is not None) if stands.queued else stands,
-            group=self._group_of(destination),
-            bar=bar,
-            reason=data["reason"],
-            path=data.get("path"),
-            changed_ms=changed_ms,
-            attempt=data["attempt"],
-            dispatch=data["dispatch"],
-            rank_ms=data["rank_ms"],
-            submit_offset=-1 if data["submit_offset"] is None else data["submit_offset"],
-            created_at_ms=data["created_at_ms"],
-            timer=None if timer is None else timer[0],
-            due_at_ms=None if timer is None else timer[1],
-            closed_at_ms=data["closed_at_ms"],
-            record=value,
-        )
 
     def _group_of(self, destination: str) -> str:
         live = self._live_view
