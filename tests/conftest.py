@@ -1,12 +1,27 @@
 """Fixtures that every test may ask for."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.kit.broker import Broker, any_broker, provision_topics, started_broker
+
+# How quickly hypothesis draws is the machine's affair, not the product's.
+settings.register_profile("sendarix", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sendarix")
+
+
+def pytest_configure() -> None:
+    """A collection of garbage amid the rewriting of assertions may break it (CPython 3.11: "AST … depth mismatch")."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
