@@ -214,7 +214,8 @@ async def test_a_webhook_from_post_to_delete(own_broker: Broker, ingest: Client,
     assert made.status == 201
     secret = made.json.pop("secret")
     assert secret.startswith("whsec_")
-    assert made.json == {"id": made.json["id"], **asked, "created_at": made.json["created_at"]}
+    rest = {"disabled": False, "disabled_at": None, "old_secrets_until": []}
+    assert made.json == {"id": made.json["id"], **asked, **rest, "created_at": made.json["created_at"]}
     (row,) = await rows(own_broker, "webhook-endpoints", made.json["id"])
     assert isinstance(row, WebhookEndpoint)
     assert secret not in row.model_dump_json()
@@ -226,6 +227,27 @@ async def test_a_webhook_from_post_to_delete(own_broker: Broker, ingest: Client,
     gone = await ingest.call("DELETE", f"/v1/webhooks/{made.json['id']}", key=tenant.live)
     assert (gone.status, gone.json) == (200, {"object": "webhook", "id": made.json["id"], "deleted": True})
     assert (await ingest.call("GET", f"/v1/webhooks/{made.json['id']}", key=tenant.live)).status == 404
+
+
+async def test_a_webhook_is_disabled_its_secret_rotated_and_tested(
+    own_broker: Broker, ingest: Client, tenant: Tenant
+) -> None:
+    asked = {"url": "http://127.0.0.1:9/hook", "events": ["message.*"]}
+    made = await ingest.call("POST", "/v1/webhooks", key=tenant.live, json=asked)
+    path = f"/v1/webhooks/{made.json['id']}"
+    changed = await ingest.call("PATCH", path, key=tenant.live, json={"disabled": True, "tags": ["otp"]})
+    assert (changed.status, changed.json["disabled"], changed.json["tags"]) == (200, True, ["otp"])
+    assert changed.json["events"] == ["message.*"]
+    rotated = await ingest.call("POST", f"{path}/rotate-secret", key=tenant.live, json={"overlap": "1h"})
+    assert (rotated.status, len(rotated.json["old_secrets_until"])) == (200, 1)
+    row = (await rows(own_broker, "webhook-endpoints", made.json["id"]))[-1]
+    assert isinstance(row, WebhookEndpoint)
+    opened = [Seals([SEALING_KEY]).open(sealed) for sealed in (row.sealed_secret, row.old_secrets[0].sealed_secret)]
+    assert opened == [rotated.json["secret"], made.json["secret"]]
+    tested = await ingest.call("POST", f"{path}/test", key=tenant.live)
+    assert (tested.status, tested.json["webhook_id"]) == (202, made.json["id"])
+    (command,) = await rows(own_broker, "webhook-commands", made.json["id"])
+    assert command.TYPE == "webhook.test"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "https://169.254.169.254/", "http://example.com/", "x"])
