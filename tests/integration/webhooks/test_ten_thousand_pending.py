@@ -58,7 +58,8 @@ async def test_r31_ten_thousand_pending_of_a_dead_endpoint_cost_another_nothing(
         await stage.events(PENDING_DELIVERIES, tags=["dead"])
 
         async def all_wait() -> bool:
-            return PENDING.collect()[0].samples[0].value >= PENDING_DELIVERIES - 100
+            (family,) = PENDING.collect()
+            return bool(family.samples[0].value >= PENDING_DELIVERIES - 100)
 
         await eventually(all_wait, within=60)
         beside = await p95(stage, receiver)
