@@ -19,6 +19,7 @@ from chassis.table import ANSWER_AFTER
 from schemas.envelope import Payload, decode
 from schemas.tables import Suppression, WebhookEndpoint
 from schemas.topics import TOPICS
+from schemas.webhooks import WebhookTest
 from services.ingest.api import bodies, edge
 from services.ingest.domain.keys import new_key
 from tests.integration.ingest.stage import (
@@ -214,7 +215,7 @@ async def test_a_webhook_from_post_to_delete(own_broker: Broker, ingest: Client,
     assert made.status == 201
     secret = made.json.pop("secret")
     assert secret.startswith("whsec_")
-    rest = {"disabled": False, "disabled_at": None, "old_secrets_until": []}
+    rest: dict[str, object] = {"disabled": False, "disabled_at": None, "old_secrets_until": []}
     assert made.json == {"id": made.json["id"], **asked, **rest, "created_at": made.json["created_at"]}
     (row,) = await rows(own_broker, "webhook-endpoints", made.json["id"])
     assert isinstance(row, WebhookEndpoint)
@@ -247,7 +248,7 @@ async def test_a_webhook_is_disabled_its_secret_rotated_and_tested(
     tested = await ingest.call("POST", f"{path}/test", key=tenant.live)
     assert (tested.status, tested.json["webhook_id"]) == (202, made.json["id"])
     (command,) = await rows(own_broker, "webhook-commands", made.json["id"])
-    assert command.TYPE == "webhook.test"
+    assert isinstance(command, WebhookTest)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "https://169.254.169.254/", "http://example.com/", "x"])
