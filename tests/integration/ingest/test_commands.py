@@ -23,6 +23,7 @@ from schemas.inputs import MESSAGE_INPUTS, Cancel, Command, Release, Reschedule
 from schemas.replies import Verdict
 from schemas.topics import TOPICS, message_inputs
 from services.ingest.domain.faults import CODES
+from tests.integration.ingest import stage
 from tests.integration.ingest.stage import Client, Reply, Tenant, ends_of, holds, known, new_tenant, replica
 from tests.kit.broker import Broker
 from tests.kit.topics import kafka_settings
@@ -316,9 +317,10 @@ async def test_the_whole_message_where_the_read_side_has_it(
 
 
 async def test_a_frozen_broker_is_503_and_not_ready(
-    own_broker: Broker, ingest: Client, tenant: Tenant, router: FakeRouter
+    own_broker: Broker, ingest: Client, tenant: Tenant, router: FakeRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D2: the request is bounded; readiness says that no verdict would be seen."""
+    monkeypatch.setattr(stage, "PATIENCE", 0.0)
     message_id = await accepted(ingest, tenant)
     missing: list[str] = []
 

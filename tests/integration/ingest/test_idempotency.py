@@ -17,6 +17,7 @@ from schemas.topics import TOPICS
 from services.ingest.domain.acceptance import Accepted, answer_of, claim_of
 from services.ingest.domain.idempotency import fingerprint
 from services.ingest.domain.submission import read_submission
+from tests.integration.ingest import stage
 from tests.integration.ingest.stage import (
     Client,
     Tenant,
@@ -242,9 +243,10 @@ async def test_after_the_window_a_key_is_new(
 
 
 async def test_a_new_replica_knows_all_keys_before_it_answers(
-    own_broker: Broker, ingest: Client, tenant: Tenant, key: str, tmp_path: Path
+    own_broker: Broker, ingest: Client, tenant: Tenant, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await ingest.send(tenant, tenant.mail(), key)
+    monkeypatch.setattr(stage, "PATIENCE", 0.0)
     async with replica(own_broker, tmp_path) as client:
         await holds(client.alive)
         replies = []

@@ -7,10 +7,16 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import TOPICS
+from tests.integration.ingest import stage
 from tests.integration.ingest.stage import holds, known, new_tenant, replica, writer
 from tests.kit.broker import Broker, provision_topics, started_broker
 
 pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "PATIENCE", 0.0)
 
 
 @pytest.fixture

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.ingest import stage
 from tests.integration.ingest.stage import Client, Reply, Tenant, holds, queued_in, replica, submits_of
 from tests.kit.broker import Broker
 
 # The request's own 2.5 s, and what a busy test machine adds.
 ANSWERED_WITHIN = 4.0
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "PATIENCE", 0.0)
 
 
 def assert_unavailable(reply: Reply) -> None:

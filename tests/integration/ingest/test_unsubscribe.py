@@ -31,6 +31,12 @@ async def tenant_with(log: Log, ingest: Client, unsubscribe_tags: Sequence[str])
     record = seal(row, record_id="rec_tags", source="test", subject=row.id, time_ms=0, project_id=tenant.project_id)
     await log.append([outgoing(TOPICS["projects"], record, key=row.id)], within=10)
     await known(ingest, tenant)
+
+    async def told() -> bool:
+        found = await ingest.call("GET", f"/v1/projects/{tenant.project_id}", key=tenant.keys["admin"])
+        return found.status == 200 and found.json["unsubscribe_tags"] == list(unsubscribe_tags)
+
+    await holds(told)
     return tenant
 
 
