@@ -259,6 +259,18 @@ class Room:
             return None
         return max([paced_ms, *expected])
 
+    def own_ms(self, destination: str, now_ms: int) -> tuple[int, float | None]:
+        """How many wait for this destination because its own share is taken, and how long the last of them waits. None:
+        too early to say. Where its share is not taken nobody waits for it, but for the room.
+        """
+        line = self._lines.get(destination)
+        if line is None or line.taken < self._share(line):
+            return 0, None
+        rate = line.flow.per_second(now_ms, open_since_ms=self.standing.closed_until_ms)
+        if rate is None:
+            return line.waiting, None
+        return line.waiting, 1000 * (line.waiting + 1) / rate if rate else float("inf")
+
     def is_forgettable(self, now_ms: int, after_ms: int) -> bool:
         """Whether forgetting it forgets nothing of use."""
         idle = not self.running and not self.waiting and now_ms - self.used_ms > after_ms

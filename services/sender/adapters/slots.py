@@ -24,7 +24,7 @@ _log = logger("slots")
 # Longer than this nobody waits here: the router can wait for less memory, and may know another path.
 _LONGEST_WAIT_MS = 30_000
 # A queue that empties as fast as this costs no memory worth speaking of, and giving back costs more than waiting.
-_SHORT_WAIT_MS = 5_000
+_SHORT_WAIT_MS = 1_000
 _SHORTEST_AWAY_MS = 1_000
 _FORGET_AFTER_MS = 600_000
 
@@ -273,7 +273,7 @@ class PacedSlots:
     def _turn_away(self, room: Room, destination: str, priority: Priority, now_ms: int) -> None:
         """Raises NoRoom where the wait would be too long, or would cost others their place in memory."""
         expected_ms = room.expected_ms(destination, room.ahead_of(priority), now_ms)
-        if self._is_too_long(room, expected_ms, room.waiting) or (
+        if self._is_too_long(room, destination, expected_ms, room.waiting, now_ms) or (
             not self._is_short(room, expected_ms) and self._patient(now_ms) >= self._sizes.in_hand // 4
         ):
             raise self._no_room(room, expected_ms, now_ms)
@@ -282,20 +282,26 @@ class PacedSlots:
         for waiter in room.last_first():
             ahead = room.waiting - 1
             expected_ms = room.expected_ms(waiter.destination, ahead, now_ms)
-            if self._is_too_long(room, expected_ms, ahead):
+            if self._is_too_long(room, waiter.destination, expected_ms, ahead, now_ms):
                 self._take_out(room, waiter)
                 if not waiter.future.done():
                     waiter.future.set_exception(self._no_room(room, expected_ms, now_ms))
 
-    def _is_too_long(self, room: Room, expected_ms: float | None, ahead: int) -> bool:
+    def _is_too_long(self, room: Room, destination: str, expected_ms: float | None, ahead: int, now_ms: int) -> bool:
         """A slow queue may hold an eighth of what is at hand, a quick one as much as comes."""
         if expected_ms is not None and expected_ms > _LONGEST_WAIT_MS:
             return True
-        return not self._is_short(room, expected_ms) and ahead >= max(1, self._sizes.in_hand // 8)
+        most = max(1, self._sizes.in_hand // 8)
+        if room.smarthost:
+            waiting, own_ms = room.own_ms(destination, now_ms)
+            if own_ms is None:  # nobody knows yet: it leaves the other half to the rest
+                return waiting > self._sizes.in_hand // 2
+            return waiting > most and own_ms > _SHORT_WAIT_MS
+        return not self._is_short(room, expected_ms) and ahead >= most
 
     def _is_short(self, room: Room, expected_ms: float | None) -> bool:
-        """What was agreed with a smarthost's owner is believed, until it shows: all its mail goes one way, so that giving
-        some of it back would only let more of the same in.
+        """All mail of a smarthost goes one way, so that giving some of it back would only let more of the same in: there
+        it is a destination that can be slow.
         """
         if room.smarthost:
             return expected_ms is None or expected_ms <= _LONGEST_WAIT_MS

@@ -271,9 +271,20 @@ async def test_a_provider_that_hangs_keeps_little_at_hand() -> None:
     assert crowd.back["more"].until_ms == crowd.now_ms + 30_000
 
 
+async def test_a_destination_that_is_slow_leaves_a_smarthost_to_the_rest() -> None:
+    """R21: it may hold half of what is at hand until that is known, then an eighth."""
+    crowd = Crowd(4, in_hand=80)
+    await crowd.crowd("slow", 60)
+    assert (crowd.count(), len(crowd.back)) == ({"slow": 2}, 60 - 2 - 41)
+    await crowd.later(2)
+    assert len(crowd.back) >= 60 - 2 - 80 // 8
+    await crowd.come("other", "other.example")
+    assert "other" in crowd.running
+
+
 async def test_a_quick_one_may_keep_as_much_as_comes() -> None:
     crowd = Crowd(2, in_hand=80)
-    await crowd.crowd("m", 60)
+    await crowd.crowd("m", 40)
     for n in range(40):
         crowd.now_ms += 10
         await crowd.end(f"m{n}", outcome=TAKEN)
