@@ -16,6 +16,7 @@ from services.ingest.api.openapi_shapes import (
     shown,
 )
 from services.ingest.domain import durations, paths, policies, queues, routes, upstreams
+from services.ingest.domain.fields import MAX_ENTRIES
 
 _ROUTE_ID, _UPSTREAM_ID = "rte_06GC8M3CFE0000000000000001", "ups_06GC8M3CFE0000000000000001"
 _POLICY_ID, _KEY_ID = "pol_06GC8M3CFE0000000000000001", "key_06GC8M3CFE0000000000000001"
@@ -43,9 +44,9 @@ def _rate(most: float) -> Schema:
     return {"type": "number", "minimum": 0.001, "maximum": most, "description": "Mails per second."}
 
 
-_DOMAINS = array(STRING, paths.MAX_ENTRIES) | {"description": "`example.org`, or `*.example.org` for what is below it."}
-_GROUPS = array(STRING, paths.MAX_ENTRIES) | {"description": "Providers: `google`, `outlook`, …"}
-_LABELS = array({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, paths.MAX_ENTRIES)
+_DOMAINS = array(STRING, MAX_ENTRIES) | {"description": "`example.org`, or `*.example.org` for what is below it."}
+_GROUPS = array(STRING, MAX_ENTRIES) | {"description": "Providers: `google`, `outlook`, …"}
+_LABELS = array({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, MAX_ENTRIES)
 _FRAME = {
     "id": STRING,
     "project_id": or_null(STRING) | {"description": "Null: of the whole installation."},

@@ -9,10 +9,9 @@ from schemas.envelope import to_timestamp
 from schemas.tables import ApiKey
 from schemas.topics import parse_duration
 from services.ingest.domain.access import EVERYTHING, SCOPES, Caller
-from services.ingest.domain.addresses import InvalidAddress, parse_domain
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, Refused, invalid
-from services.ingest.domain.fields import faults_of_names
+from services.ingest.domain.fields import domain_name, faults_of_names, read_list
 from services.ingest.domain.keys import KeyEnvironment
 from services.ingest.domain.networks import parse_network, within
 from services.ingest.domain.times import read_time
@@ -62,7 +61,7 @@ def read_key_request(body: Mapping[str, Any], caller: Caller, holder: KeyRights,
     if environment not in ("live", "test"):
         faults.append(Fault("environment", "invalid_value", "An environment is `live` or `test`."))
     scopes = _scopes(body.get("scopes"), caller, faults)
-    domains = _list(body, "from_domains", MAX_DOMAINS, holder.from_domains, _domain, faults)
+    domains = _list(body, "from_domains", MAX_DOMAINS, holder.from_domains, domain_name, faults)
     networks = _list(body, "networks", MAX_NETWORKS, holder.networks, _network, faults)
     expires_at = _expiry(body, holder.expires_at, now_ms, faults)
     project_id = body.get("project_id", caller.project_id)
@@ -164,29 +163,7 @@ def _list(
 ) -> tuple[str, ...]:
     """Absent or null: as the maker's. `read` raises ValueError, whose message is the fault's."""
     value = body.get(field)
-    if value is None:
-        return inherited
-    if not isinstance(value, list):
-        faults.append(Fault(field, "invalid_type", f"`{field}` is a list of strings."))
-        return ()
-    if len(value) > limit:
-        faults.append(Fault(field, "too_many", f"There may be {limit} entries."))
-        return ()
-    found = []
-    for index, item in enumerate(value):
-        try:
-            found.append(read(item if isinstance(item, str) else ""))
-        except ValueError as error:
-            faults.append(Fault(f"{field}[{index}]", "invalid_value", str(error)))
-    return tuple(dict.fromkeys(found))
-
-
-def _domain(text: str) -> str:
-    """Raises ValueError."""
-    try:
-        return parse_domain(text)
-    except InvalidAddress:
-        raise ValueError("A domain is written as in an address: `example.com`.") from None
+    return inherited if value is None else read_list(value, field, read, faults, limit)
 
 
 def _network(text: str) -> str:

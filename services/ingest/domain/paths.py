@@ -1,15 +1,13 @@
 """Names that routing knows: paths, pools, provider groups, domains and patterns of them; read from a request's fields."""
 
 import re
-from collections.abc import Callable
 from typing import Any, get_args
 
 from schemas.mail import Tls
 from schemas.topics import TOPICS
-from services.ingest.domain.addresses import InvalidAddress, parse_domain
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault
-from services.ingest.domain.fields import is_tag
+from services.ingest.domain.fields import domain_name, is_tag
 
 POOLS: frozenset[str] = frozenset(
     entry.split(".")[1] for entry in TOPICS if entry.startswith("deliveries.")
@@ -17,7 +15,6 @@ POOLS: frozenset[str] = frozenset(
 DIRECT = "mx:"  # and a pool: straight to the recipient's mail exchangers
 SMARTHOST = "upstream"  # the one in the environment of the senders
 MAX_NAME = 100
-MAX_ENTRIES = 100  # of one list
 
 _UPSTREAM_ID = re.compile(r"ups_[0-9A-Z]{1,40}")
 _GROUP = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
@@ -84,38 +81,11 @@ def read_rate(value: Any, field: str, most: float, faults: list[Fault]) -> float
     return None
 
 
-def read_list(value: Any, field: str, read: Callable[[str], str], faults: list[Fault]) -> tuple[str, ...]:
-    """A list of names, or null for none. `read` raises ValueError, whose message is the fault's."""
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        faults.append(Fault(field, "invalid_type", f"`{field}` is a list of strings."))
-        return ()
-    if len(value) > MAX_ENTRIES:
-        faults.append(Fault(field, "too_many", f"There may be {MAX_ENTRIES} entries."))
-        return ()
-    found = []
-    for index, item in enumerate(value):
-        try:
-            found.append(read(item if isinstance(item, str) else ""))
-        except ValueError as error:
-            faults.append(Fault(f"{field}[{index}]", "invalid_value", str(error)))
-    return tuple(dict.fromkeys(found))
-
-
-def domain(text: str) -> str:
-    """As an A-label in lower case. Raises ValueError."""
-    try:
-        return parse_domain(text)
-    except InvalidAddress:
-        raise ValueError("A domain is written as in an address: `example.com`.") from None
-
-
 def domain_or_below(text: str) -> str:
     """A domain, or `*.` and a domain for all that is below it. Raises ValueError."""
     if text.startswith("*."):
-        return f"*.{domain(text[2:])}"
-    return domain(text)
+        return f"*.{domain_name(text[2:])}"
+    return domain_name(text)
 
 
 def provider_group(text: str) -> str:

@@ -9,7 +9,7 @@ from schemas.routing import Policy
 from services.ingest.domain import paths
 from services.ingest.domain.durations import duration_shown, read_age, read_retry_schedule
 from services.ingest.domain.faults import Fault, invalid
-from services.ingest.domain.fields import faults_of_names
+from services.ingest.domain.fields import faults_of_names, read_list
 from services.ingest.domain.versions import INSTALLATION, frame_shown
 
 PACE = ("connections", "messages_per_connection", "per_second")
@@ -77,11 +77,9 @@ def read_policy(body: Mapping[str, Any], before: PolicySettings, owner: str) -> 
     said = _shown_settings(before) | {name: value for name, value in body.items() if name in FIELDS}
     found = PolicySettings(
         name=paths.read_name(said["name"], faults),
-        provider_groups=paths.read_list(said["provider_groups"], "provider_groups", paths.provider_group, faults),
-        recipient_domains=paths.read_list(
-            said["recipient_domains"], "recipient_domains", paths.domain_or_below, faults
-        ),
-        tags=paths.read_list(said["tags"], "tags", paths.tag, faults),
+        provider_groups=read_list(said["provider_groups"], "provider_groups", paths.provider_group, faults),
+        recipient_domains=read_list(said["recipient_domains"], "recipient_domains", paths.domain_or_below, faults),
+        tags=read_list(said["tags"], "tags", paths.tag, faults),
         retry_schedule_ms=read_retry_schedule(said["retry_schedule"], faults),
         max_age_ms=read_age(said["max_age"], "max_age", faults),
         tls=paths.read_tls(said["tls"], faults),

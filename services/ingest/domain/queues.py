@@ -14,7 +14,7 @@ from schemas.tables import Queue, QueueState
 from services.ingest.domain import paths
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, invalid
-from services.ingest.domain.fields import faults_of_names
+from services.ingest.domain.fields import domain_name, faults_of_names
 from services.ingest.domain.pages import PageRequest, Position, cursor_of
 
 PAUSE_FIELDS = frozenset({"kind", "reason"})
@@ -211,7 +211,7 @@ def _name(kind: QueueKind, text: str, faults: list[Fault], field: str = "name") 
     try:
         match kind:
             case "destination":
-                return paths.domain(text)
+                return domain_name(text)
             case "provider_group":
                 return paths.provider_group(text)
             case "path":

@@ -8,7 +8,7 @@ from schemas.mail import Priority, Tls
 from schemas.routing import Route, RouteMatch, WeightedPath
 from services.ingest.domain import paths
 from services.ingest.domain.faults import Fault, invalid
-from services.ingest.domain.fields import faults_of_names
+from services.ingest.domain.fields import faults_of_names, read_list
 from services.ingest.domain.versions import frame_shown
 
 FIELDS = frozenset({"name", "position", "match", "paths", "fallback", "tls"})
@@ -103,13 +103,11 @@ def _match(value: Any, faults: list[Fault]) -> RouteMatch:
     found: list[Fault] = faults_of_names(value, MATCH_FIELDS, NOTHING)
     match = RouteMatch(
         recipient_domains=list(
-            paths.read_list(value.get("recipient_domains"), "recipient_domains", paths.domain_or_below, found)
+            read_list(value.get("recipient_domains"), "recipient_domains", paths.domain_or_below, found)
         ),
-        provider_groups=list(
-            paths.read_list(value.get("provider_groups"), "provider_groups", paths.provider_group, found)
-        ),
-        from_domains=list(paths.read_list(value.get("from_domains"), "from_domains", paths.domain_or_below, found)),
-        tags=list(paths.read_list(value.get("tags"), "tags", paths.tag, found)),
+        provider_groups=list(read_list(value.get("provider_groups"), "provider_groups", paths.provider_group, found)),
+        from_domains=list(read_list(value.get("from_domains"), "from_domains", paths.domain_or_below, found)),
+        tags=list(read_list(value.get("tags"), "tags", paths.tag, found)),
         priorities=_priorities(value.get("priorities"), found),
     )
     faults += [Fault(f"match.{fault.field}", fault.code, fault.message) for fault in found]
@@ -124,7 +122,7 @@ def _priorities(value: Any, faults: list[Fault]) -> list[Priority]:
             raise ValueError(f"A priority is one of {', '.join(known)}.")
         return text
 
-    found: list[Any] = list(paths.read_list(value, "priorities", read, faults))
+    found: list[Any] = list(read_list(value, "priorities", read, faults))
     return found
 
 
