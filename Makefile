@@ -115,4 +115,7 @@ schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.
 	@$(RUN)/python -m schemas.generate
 	@$(RUN)/python -m services.ingest.api.openapi
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-scheduled bench-waiting schemas
+schemas-publish: schemas ## With a release: what public records say now stays from now on
+	@$(RUN)/python -m schemas.generate --publish
+
+.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-scheduled bench-waiting schemas schemas-publish
