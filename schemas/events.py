@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from schemas.alerts import Measure
 from schemas.envelope import Payload, Timestamp, by_type
 from schemas.mail import Attempt, Category, Channel, Environment, Priority, Status, Value, WaitReason
 
@@ -40,6 +41,7 @@ class MessageQueued(MessageEvent):
     template: str | None = None
     template_version: int | None = None
     request_id: str | None = None  # the X-Request-Id of the answer to the request
+    redrive_of: str | None = None  # the message that failed, which this one sends once more
 
 
 class MessageScheduled(MessageEvent):
@@ -242,6 +244,38 @@ class PolicyChanged(RoutingChange):
     TYPE: ClassVar[str] = "policy.changed"
 
 
+class AlertRuleChanged(RoutingChange):
+    """A rule of alerts; of what it watches, `alert.raised` and `alert.resolved` tell."""
+
+    TYPE: ClassVar[str] = "alert_rule.changed"
+
+
+class AlertChange(Payload):
+    """A rule of alerts holds, or does so no more. Once each of an episode: the id is a function of rule and episode."""
+
+    rule_id: str
+    name: str
+    measure: Measure
+    value: float | None
+    threshold: float | None  # what `value` was held against; of a baseline as it was then
+    window_seconds: int
+    episode: int  # of this rule: 1, 2, …
+    at: Timestamp  # the end of the window
+    source_event_id: str | None = None
+
+
+class AlertRaised(AlertChange):
+    TYPE: ClassVar[str] = "alert.raised"
+
+
+class AlertResolved(AlertChange):
+    """`recovered`: for a whole window the condition did not hold. Or nobody looks any more."""
+
+    TYPE: ClassVar[str] = "alert.resolved"
+    raised_at: Timestamp
+    because: Literal["recovered", "disabled", "deleted"]
+
+
 class QueueChange(Payload):
     kind: Literal["destination", "provider_group", "path"]
     name: str
@@ -266,6 +300,45 @@ class QueueFlushed(QueueChange):
     TYPE: ClassVar[str] = "queue.flushed"
 
 
+class EndpointChange(Payload):
+    """Of a webhook endpoint. It is not called about itself."""
+
+    webhook_id: str
+    url: str
+    at: Timestamp
+    event_id: str | None  # of the call that told
+    status_code: int | None = None
+    error: str | None = None
+
+
+class EndpointFailing(EndpointChange):
+    """A delivery has failed four times, and nothing has arrived since its first attempt."""
+
+    TYPE: ClassVar[str] = "endpoint.failing"
+
+
+class EndpointRecovered(EndpointChange):
+    """A call has arrived again."""
+
+    TYPE: ClassVar[str] = "endpoint.recovered"
+    failing_since: Timestamp
+
+
+class EndpointDisabled(EndpointChange):
+    """It is called no more: it said that it is gone, or nothing has arrived for days. Its owner may enable it again."""
+
+    TYPE: ClassVar[str] = "endpoint.disabled"
+    reason: Literal["gone", "failing"]
+    failing_since: Timestamp
+
+
+class DeliveryExhausted(EndpointChange):
+    """An event was tried for the last time. At most one of an endpoint in a day: the first; the attempts list has all."""
+
+    TYPE: ClassVar[str] = "delivery.exhausted"
+    attempts: int
+
+
 ACCOUNT_EVENTS = by_type(
     SuppressionAdded,
     SuppressionRemoved,
@@ -273,7 +346,14 @@ ACCOUNT_EVENTS = by_type(
     RouteChanged,
     UpstreamChanged,
     PolicyChanged,
+    AlertRuleChanged,
+    AlertRaised,
+    AlertResolved,
     QueuePaused,
     QueueResumed,
     QueueFlushed,
+    EndpointFailing,
+    EndpointRecovered,
+    EndpointDisabled,
+    DeliveryExhausted,
 )

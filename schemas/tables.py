@@ -111,6 +111,9 @@ def suppression_key(project_id: str, recipient: str, origin: SuppressionOrigin, 
     return f"{project_id}:{scope}:{recipient.lower()}:{origin}"
 
 
+DisabledReason = Literal["owner", "gone", "failing"]  # gone: it answered 410
+
+
 class OldSecret(Value):
     """A secret that has been replaced: calls are signed with it as well, until then."""
 
@@ -131,8 +134,22 @@ class WebhookEndpoint(Payload):
     sealed_secret: str
     created_at: Timestamp
     old_secrets: list[OldSecret] = Field(default_factory=list)  # newest first
-    disabled_at: Timestamp | None = None  # by its owner
-    enabled_at: Timestamp | None = None  # again by its owner
+    disabled_at: Timestamp | None = None
+    enabled_at: Timestamp | None = None  # again by its owner: what its health says of before counts no more
+    disabled_reason: DisabledReason | None = None
+    rate_per_second: float | None = None  # requests at most; None: as the service webhooks is set up
+
+
+class EndpointHealth(Payload):
+    """Key: endpoint id; removed when a call arrives. An endpoint that keeps failing, or was disabled for what it answered."""
+
+    TYPE: ClassVar[str] = "table.endpoint_health"
+    id: str
+    project_id: str
+    failing_since: Timestamp  # nothing has arrived since
+    first_event_at: Timestamp  # when the event happened that showed it
+    disabled_at: Timestamp | None = None
+    disabled_reason: DisabledReason | None = None
 
 
 class Queue(Value):
@@ -164,4 +181,5 @@ PROJECTS = by_type(Project)
 DOMAINS = by_type(Domain)
 SUPPRESSIONS = by_type(Suppression)
 WEBHOOK_ENDPOINTS = by_type(WebhookEndpoint)
+ENDPOINT_HEALTH = by_type(EndpointHealth)
 QUEUE_STATE = by_type(QueueState)

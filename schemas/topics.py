@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
+from schemas.alerts import ALERT_RULES, ALERT_STATES
 from schemas.deliveries import ATTEMPT_JOURNAL, DELIVERIES
 from schemas.envelope import Payload
 from schemas.events import ACCOUNT_EVENTS, MESSAGE_EVENTS
@@ -20,7 +21,16 @@ from schemas.replies import REPLIES
 from schemas.routing import DESTINATIONS, PATH_HEALTH, POLICIES, QUEUE_CONTROLS, ROUTES, UPSTREAMS
 from schemas.sandbox import SANDBOX_MAILS
 from schemas.states import STATE_RECORDS
-from schemas.tables import API_KEY_USAGE, API_KEYS, DOMAINS, PROJECTS, QUEUE_STATE, SUPPRESSIONS, WEBHOOK_ENDPOINTS
+from schemas.tables import (
+    API_KEY_USAGE,
+    API_KEYS,
+    DOMAINS,
+    ENDPOINT_HEALTH,
+    PROJECTS,
+    QUEUE_STATE,
+    SUPPRESSIONS,
+    WEBHOOK_ENDPOINTS,
+)
 from schemas.templates import TEMPLATES
 from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_COMMANDS, WEBHOOK_DELIVERIES
 
@@ -37,11 +47,14 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **PROJECTS,
     **DOMAINS,
     **WEBHOOK_ENDPOINTS,
+    **ENDPOINT_HEALTH,
     **TEMPLATES,
     **QUEUE_STATE,
     **ROUTES,
     **UPSTREAMS,
     **POLICIES,
+    **ALERT_RULES,
+    **ALERT_STATES,
     **QUEUE_CONTROLS,
     **DESTINATIONS,
     **PATH_HEALTH,

@@ -2,13 +2,15 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from schemas.envelope import Payload, Timestamp, by_type
 
-DeliveryCause = Literal["event", "test"]
+DeliveryCause = Literal["event", "test", "replay"]
 
 
 class WebhookDelivery(Payload):
-    """Key: id = hash(event, endpoint). Pending until its tombstone; written again after each failed attempt."""
+    """Key: id = hash(event, endpoint, replay). Pending until its tombstone; written again after each failed attempt."""
 
     TYPE: ClassVar[str] = "webhook.delivery"
     id: str
@@ -18,8 +20,9 @@ class WebhookDelivery(Payload):
     body: str  # the JSON that is signed and sent, the same bytes at each attempt
     attempt: int  # 1 is the next to be made of a new delivery
     due_at_ms: int
-    created_at_ms: int
+    created_at_ms: int  # when the event happened, or when its replay was asked for
     cause: DeliveryCause = "event"
+    replay_id: str | None = None
 
 
 class WebhookAttempt(Payload):
@@ -40,6 +43,7 @@ class WebhookAttempt(Payload):
     response: str | None  # at most 16 kB of what the endpoint said
     next_attempt_at: Timestamp | None
     cause: DeliveryCause = "event"
+    replay_id: str | None = None
 
 
 class WebhookTest(Payload):
@@ -50,6 +54,22 @@ class WebhookTest(Payload):
     by: str  # the key's id
 
 
-WEBHOOK_COMMANDS = by_type(WebhookTest)
-WEBHOOK_DELIVERIES = by_type(WebhookDelivery)
+class WebhookReplay(Payload):
+    """Events to be called once more, as asked for with the API; in webhook-deliveries how far it has come, until its tombstone."""
+
+    TYPE: ClassVar[str] = "webhook.replay"
+    id: str
+    webhook_id: str
+    by: str  # the key's id
+    event_id: str | None  # that one event, whatever the endpoint's filters say
+    since: Timestamp
+    until: Timestamp  # exclusive
+    event_types: list[str]  # types, families, "*"; empty: those that the endpoint asks for
+    only_failed: bool
+    round: int = 0  # of its records: a later one counts
+    positions: dict[str, int] = Field(default_factory=dict)  # "topic/partition": the next offset to be read
+
+
+WEBHOOK_COMMANDS = by_type(WebhookTest, WebhookReplay)
+WEBHOOK_DELIVERIES = by_type(WebhookDelivery, WebhookReplay)
 WEBHOOK_ATTEMPTS = by_type(WebhookAttempt)
