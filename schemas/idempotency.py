@@ -17,6 +17,7 @@ class ClaimedItem(Value):
     unsubscribe_scope: str | None = None
     template_id: str | None = None
     template_version: int | None = None
+    redrive_of: str | None = None  # of a re-drive: whose content it has
 
 
 class Claim(Payload):

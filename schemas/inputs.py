@@ -36,6 +36,7 @@ class Submit(MessageInput):
     template: str | None = None  # name of the template it was made from
     template_version: int | None = None
     request_id: str | None = None  # the X-Request-Id of the answer to the request
+    redrive_of: str | None = None  # the message that failed, which this one sends once more
 
 
 class AttemptInput(MessageInput):

@@ -147,6 +147,7 @@ def _queued(submit: Submit) -> MessageQueued:
         template=submit.template,
         template_version=submit.template_version,
         request_id=submit.request_id,
+        redrive_of=submit.redrive_of,
     )
 
 
