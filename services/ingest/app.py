@@ -53,6 +53,7 @@ from services.ingest.api.commands import commands_router
 from services.ingest.api.documents import documents_router
 from services.ingest.api.domains import domains_router
 from services.ingest.api.edge import Edge, Gate
+from services.ingest.api.event_pages import event_pages_router
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.policies import policies_router
@@ -269,6 +270,7 @@ def _app(
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
     _add_delivery(app, gate, settings, clock, far)
     app.include_router(documents_router())
+    app.include_router(event_pages_router())
     return app, Shortcut(app, direct(app, send)), admission
 
 

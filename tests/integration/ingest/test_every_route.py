@@ -114,6 +114,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/openapi.json"): Row(None, 200),
     ("GET", "/docs"): Row(None, 200),
     ("GET", "/docs/errors"): Row(None, 200),
+    ("GET", "/asyncapi.json"): Row(None, 200),
+    ("GET", "/events-docs"): Row(None, 200),
     ("GET", "/health/live"): Row(None, 200),
     ("GET", "/health/ready"): Row(None, 200),
     ("GET", "/metrics"): Row(None, 200),

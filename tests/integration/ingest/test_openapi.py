@@ -68,7 +68,7 @@ def test_the_document_has_the_routes_of_the_app_and_no_others(ingest: Client) ->
 async def test_documents_are_served_and_load_nothing(ingest: Client) -> None:
     served = await ingest.call("GET", "/openapi.json")
     assert served.json == document()
-    for path in ("/docs", "/docs/errors"):
+    for path in ("/docs", "/docs/errors", "/events-docs"):
         page = await ingest.call("GET", path)
         assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert b"<script" not in page.raw
