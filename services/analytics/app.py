@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chassis.clock import SystemClock
+from fastapi import APIRouter
+
+from chassis.clock import Clock, SystemClock
 from chassis.consume import BatchConsumer, Gathering
 from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
@@ -12,11 +14,19 @@ from chassis.log import Log
 from chassis.presence import TopicsPresence
 from chassis.service import Crash, Part
 from schemas.topics import TOPICS, Topic
+from services.analytics.adapters.attempt_reads import ClickHouseAttempts
 from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.adapters.feed_reads import ClickHouseFeed
+from services.analytics.adapters.message_reads import ClickHouseMessages
 from services.analytics.adapters.projection import ClickHouseProjection
-from services.analytics.adapters.reads import ClickHouseReads
+from services.analytics.adapters.questions import Questions
+from services.analytics.adapters.sandbox_reads import ClickHouseSandbox
 from services.analytics.adapters.schema import retention
-from services.analytics.api.routes import add_routes
+from services.analytics.api.asking import add_routers
+from services.analytics.api.attempts import attempt_routes
+from services.analytics.api.events import event_routes
+from services.analytics.api.messages import message_routes
+from services.analytics.api.sandbox import sandbox_routes
 from services.analytics.handlers import Ingest
 from services.analytics.metrics import LAG
 from services.analytics.settings import AnalyticsSettings
@@ -40,7 +50,6 @@ async def build(
 ) -> AnalyticsService:
     """Everything in the order it starts: HTTP first, so that health can be asked while ClickHouse is waited for."""
     clock, crash = SystemClock(), Crash()
-    deadline = settings.read_deadline.total_seconds()
     kept = retention(events=_kept("message-events"), attempts=_kept("webhook-attempts"), sandbox=_kept("sandbox-mails"))
     clickhouse = ClickHouse(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database, kept, clock)
     log = Log(settings.kafka, client_id=f"analytics-{settings.instance}")
@@ -61,15 +70,29 @@ async def build(
     LAG.set_function(consumer.lag)
     presence = TopicsPresence(settings.kafka, clock, topics)
     app = create_app("analytics", lambda: [*presence.missing(), *clickhouse.ready(), *consumer.ready()])
-    add_routes(
+    questions = Questions(clickhouse, clock, deadline=settings.read_deadline.total_seconds())
+    add_routers(
         app,
-        ClickHouseReads(clickhouse, clock, [topic for topic in topics if topic.entry in FEED], deadline=deadline),
+        routers(questions, clock, topics, pending_window=settings.pending_window),
         clock,
         secret=settings.internal_secret.get_secret_value().encode(),
-        pending_window_ms=int(settings.pending_window.total_seconds() * 1000),
     )
     http = HttpServer(app, settings.host, settings.port, crash)
     return AnalyticsService(parts=(http, presence, log, clickhouse, consumer), crash=crash)
+
+
+def routers(
+    questions: Questions, clock: Clock, topics: Sequence[Topic], *, pending_window: timedelta
+) -> Sequence[APIRouter]:
+    """The resources of the API, each on its port."""
+    return (
+        message_routes(
+            ClickHouseMessages(questions), clock, pending_window_ms=int(pending_window.total_seconds() * 1000)
+        ),
+        event_routes(ClickHouseFeed(questions, [topic for topic in topics if topic.entry in FEED])),
+        attempt_routes(ClickHouseAttempts(questions)),
+        sandbox_routes(ClickHouseSandbox(questions)),
+    )
 
 
 def _gathering(settings: AnalyticsSettings) -> Gathering:

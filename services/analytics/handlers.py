@@ -13,7 +13,8 @@ from chassis.telemetry import logger
 from schemas.envelope import Envelope, Payload
 from schemas.sandbox import SandboxMail
 from schemas.webhooks import WebhookAttempt
-from services.analytics.domain.rows import AttemptRow, EventRow, Position, Row, attempt_row, by_month, event_row
+from services.analytics.domain.attempts import AttemptRow, attempt_row
+from services.analytics.domain.rows import EventRow, Position, Row, by_month, event_row
 from services.analytics.domain.sandbox import SandboxRow, sandbox_row
 from services.analytics.metrics import BEHIND
 from services.analytics.ports import Projection, StoreUnavailable

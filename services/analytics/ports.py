@@ -1,14 +1,18 @@
-"""What analytics asks of its store: a projection to write, and questions to answer."""
+"""What analytics asks of its store: a projection to write, and questions to answer, a port for each resource of the API.
+
+Every answer is of one project; all raise StoreUnavailable.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from services.analytics.domain.attempts import AttemptRow, EndpointAttempt
 from services.analytics.domain.cursors import AttemptCursor, Positions
 from services.analytics.domain.feed import FeedEntry, Heads
-from services.analytics.domain.filters import MessagesQuery, SandboxQuery
-from services.analytics.domain.rows import AttemptRow, EventRow
-from services.analytics.domain.sandbox import SandboxRow
-from services.analytics.domain.views import EndpointAttempt, Message
+from services.analytics.domain.message_filters import MessagesQuery
+from services.analytics.domain.messages import Message
+from services.analytics.domain.rows import EventRow
+from services.analytics.domain.sandbox import SandboxQuery, SandboxRow
 
 
 class StoreUnavailable(Exception):
@@ -28,9 +32,7 @@ class Projection(Protocol):
     async def insert_sandbox_mails(self, rows: Sequence[SandboxRow]) -> None: ...
 
 
-class Reads(Protocol):
-    """The read side; every answer is of one project. All raise StoreUnavailable."""
-
+class MessageReads(Protocol):
     async def messages(self, project_id: str, query: MessagesQuery, *, count: int) -> list[Message]:
         """Newest first, at most `count`."""
         ...
@@ -45,6 +47,8 @@ class Reads(Protocol):
         """Whether another project than this one has the message."""
         ...
 
+
+class FeedReads(Protocol):
     async def next_events(
         self, project_id: str, start: Positions, types: frozenset[str], *, per_partition: int
     ) -> Heads:
@@ -55,12 +59,16 @@ class Reads(Protocol):
         """Those events by id, as they stand in Kafka."""
         ...
 
+
+class AttemptReads(Protocol):
     async def attempts(
         self, project_id: str, endpoint_id: str, after: AttemptCursor | None, *, count: int
     ) -> list[EndpointAttempt]:
         """Newest first, at most `count`."""
         ...
 
+
+class SandboxReads(Protocol):
     async def sandbox_mails(self, project_id: str, query: SandboxQuery, *, count: int) -> list[SandboxRow]:
         """Newest first, at most `count`, without their bytes."""
         ...

@@ -6,7 +6,8 @@ from typing import Any
 
 from chassis.clock import Clock
 from services.analytics.adapters.clickhouse import ClickHouse
-from services.analytics.domain.rows import AttemptRow, EventRow
+from services.analytics.domain.attempts import AttemptRow
+from services.analytics.domain.rows import EventRow
 from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.metrics import INSERT_SECONDS, INSERTS, ROWS
 from services.analytics.ports import StoreUnavailable

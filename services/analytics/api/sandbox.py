@@ -1,36 +1,31 @@
 """`/v1/sandbox/messages`: what test keys sent, as a mailbox would hold it (R13)."""
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Response
 
 from chassis.http import ApiError, json_response
-from services.analytics.domain.cursors import fingerprint, message_cursor
-from services.analytics.domain.filters import Parameters, no_parameters, sandbox_query
-from services.analytics.domain.sandbox import mail_view, mail_with_content
-from services.analytics.domain.views import list_view
-from services.analytics.ports import Reads
+from services.analytics.api.asking import Asked, ProjectId, page
+from services.analytics.domain.cursors import message_cursor
+from services.analytics.domain.parameters import no_parameters
+from services.analytics.domain.sandbox import mail_view, mail_with_content, sandbox_query
+from services.analytics.ports import SandboxReads
 
 
-class SandboxApi:
-    """Parameters in, answers out."""
+def sandbox_routes(reads: SandboxReads) -> APIRouter:
+    router = APIRouter()
 
-    def __init__(self, reads: Reads) -> None:
-        self._reads = reads
+    @router.get("/sandbox/messages")
+    async def mails(project_id: ProjectId, asked: Asked) -> Response:
+        query = sandbox_query(asked)
+        found = await reads.sandbox_mails(project_id, query, count=query.limit + 1)
+        return page(found, query.limit, mail_view, lambda last: message_cursor(last.message_id, query.fingerprint))
 
-    async def listed(self, project_id: str, request: Request) -> Response:
-        query = sandbox_query(_parameters(request))
-        found = await self._reads.sandbox_mails(project_id, query, count=query.limit + 1)
-        page, has_more = found[: query.limit], len(found) > query.limit
-        cursor = message_cursor(page[-1].message_id, fingerprint(repr(query.recipient))) if has_more else None
-        return json_response(list_view([mail_view(mail) for mail in page], has_more=has_more, next_cursor=cursor))
-
-    async def one(self, project_id: str, message_id: str, request: Request) -> Response:
-        no_parameters(_parameters(request))
-        mail = await self._reads.sandbox_mail(project_id, message_id)
+    @router.get("/sandbox/messages/{message_id}")
+    async def mail(message_id: str, project_id: ProjectId, asked: Asked) -> Response:
+        no_parameters(asked)
+        mail = await reads.sandbox_mail(project_id, message_id)
         if mail is None:
             hint = "It is there a moment after the outcome, and for three days; only mail that was taken is."
             raise ApiError(404, "not_found", "There is no such mail in the sandbox.", hint)
         return json_response(mail_with_content(mail))
 
-
-def _parameters(request: Request) -> Parameters:
-    return request.query_params.multi_items()
+    return router

@@ -7,8 +7,19 @@ goes first: a partition that is behind joins in when it arrives, and nothing is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.analytics.domain.cursors import Positions
+from schemas.events import ACCOUNT_EVENTS, MESSAGE_EVENTS
+from services.analytics.domain.cursors import Positions, read_feed_cursor
+from services.analytics.domain.parameters import Parameters, Reader, Wrong
 from services.analytics.domain.rows import Position
+
+EVENT_TYPES = frozenset(MESSAGE_EVENTS) | frozenset(ACCOUNT_EVENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsQuery:
+    types: frozenset[str]  # empty: all
+    limit: int
+    start: Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,15 @@ class Heads:
 
     entries: Sequence[FeedEntry]
     seen: Positions
+
+
+def events_query(parameters: Parameters) -> EventsQuery:
+    """`GET /v1/events`. Raises InvalidQuery."""
+    reader = Reader(parameters)
+    types = reader.take("types", _types)
+    limit, after = reader.limit(), reader.after(read_feed_cursor)
+    reader.finish()
+    return EventsQuery(types or frozenset(), limit, after or {})
 
 
 def oldest_first(entries: Sequence[FeedEntry], limit: int) -> list[FeedEntry]:
@@ -58,3 +78,10 @@ def advanced(positions: Positions, heads: Heads, page: Sequence[FeedEntry]) -> P
     for position, place in taken.items():
         moved[place] = max(position.offset + 1, moved.get(place, 0))
     return moved
+
+
+def _types(text: str) -> frozenset[str]:
+    types = frozenset(part.strip() for part in text.split(","))
+    if not types <= EVENT_TYPES:
+        raise Wrong("invalid_value", f"A comma list of {', '.join(sorted(EVENT_TYPES))}.")
+    return types

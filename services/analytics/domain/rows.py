@@ -10,8 +10,6 @@ from email.utils import parseaddr
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-import orjson
-
 from chassis.ids import parse_message_id
 from schemas.envelope import Envelope, Payload, to_ms, to_timestamp
 from schemas.events import (
@@ -27,7 +25,6 @@ from schemas.events import (
     MessageSuppressed,
     MessageUnsubscribed,
 )
-from schemas.webhooks import WebhookAttempt
 
 # ClickHouse counts a row's age in 32-bit seconds: a later time would wrap round and the row be swept at once.
 _LATEST_MS = (2**32 - 1) * 1000
@@ -81,22 +78,6 @@ class EventRow:
         return self.event_time
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """One call of a webhook endpoint. `attempt` is the record's `data` as JSON."""
-
-    position: Position
-    project_id: str
-    endpoint_id: str
-    at: int
-    attempt_id: str
-    attempt: str
-
-    @property
-    def time_ms(self) -> int:
-        return self.at
-
-
 class Dated(Protocol):
     """Any row: it belongs to the month of its time."""
 
@@ -112,24 +93,18 @@ def event_row(envelope: Envelope[Payload], value: bytes, position: Position) -> 
     data = envelope.data
     if isinstance(data, MessageEvent):
         return _message_row(envelope, data, value, position)
-    moment = _moment(envelope.time)
+    at = moment(envelope.time)
     return EventRow(
         position=position,
         project_id=envelope.project_id,
         event_type=envelope.type,
-        event_time=moment,
+        event_time=at,
         event_id=envelope.id,
         subject=envelope.subject,
         sequence=envelope.sequence or 0,
         event=value.decode(),
-        created_at=moment,
+        created_at=at,
     )
-
-
-def attempt_row(data: WebhookAttempt, project_id: str, position: Position) -> AttemptRow:
-    """The row of a webhook attempt. Raises ValueError where it has no place."""
-    document = orjson.dumps(data.model_dump(mode="json", by_alias=True)).decode()
-    return AttemptRow(position, project_id, data.endpoint_id, _moment(data.at), data.id, document)
 
 
 def by_month(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
@@ -164,7 +139,7 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         position=position,
         project_id=envelope.project_id,
         event_type=envelope.type,
-        event_time=_moment(envelope.time),
+        event_time=moment(envelope.time),
         event_id=envelope.id,
         subject=data.message_id,
         sequence=envelope.sequence,
@@ -185,11 +160,12 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         enhanced_code=(attempt.enhanced_code or "") if attempt else "",
         reply=(attempt.reply or "") if attempt else "",
         reason=(caused.reason or "") if caused else "",
-        next_attempt_at=_moment(due) if due else 0,
+        next_attempt_at=moment(due) if due else 0,
     )
 
 
-def _moment(timestamp: str) -> int:
+def moment(timestamp: str) -> int:
+    """Unix ms. Raises ValueError where no row could hold it."""
     return _sound(to_ms(timestamp))
 
 

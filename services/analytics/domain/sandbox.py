@@ -4,17 +4,18 @@ Pure. What is shown of a mail is read from its bytes, as a mail program would: i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Any
 
 from schemas.envelope import to_ms, to_timestamp
 from schemas.sandbox import SandboxMail
-from services.analytics.domain.rows import Position
+from services.analytics.domain.answers import Json
+from services.analytics.domain.cursors import fingerprint, read_message_cursor
+from services.analytics.domain.parameters import Parameters, Reader, text_value
+from services.analytics.domain.rows import Position, address_of
 
-Json = dict[str, Any]
 _POLICY = SMTP.clone(max_line_length=998, raise_on_defect=False)
 
 
@@ -40,6 +41,17 @@ class SandboxRow:
         return self.taken_at
 
 
+@dataclass(frozen=True, slots=True)
+class SandboxQuery:
+    recipient: str | None
+    limit: int
+    after: str | None  # a message id
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(repr(self.recipient))
+
+
 def sandbox_row(data: SandboxMail, project_id: str, position: Position) -> SandboxRow:
     """Raises ValueError where it has no place."""
     return SandboxRow(
@@ -56,6 +68,16 @@ def sandbox_row(data: SandboxMail, project_id: str, position: Position) -> Sandb
         truncated=data.truncated,
         mime=data.mime or "",
     )
+
+
+def sandbox_query(parameters: Parameters) -> SandboxQuery:
+    """`GET /v1/sandbox/messages`. Raises InvalidQuery."""
+    reader = Reader(parameters)
+    recipient, limit = reader.take("recipient", lambda text: address_of(text_value(text))), reader.limit()
+    query = SandboxQuery(recipient, limit, None)
+    after = reader.after(lambda text: read_message_cursor(text, query.fingerprint))
+    reader.finish()
+    return replace(query, after=after)
 
 
 def mail_view(mail: SandboxRow) -> Json:

@@ -24,9 +24,10 @@ from schemas.topics import TOPICS, Topic
 from schemas.webhooks import WebhookAttempt
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.adapters.projection import ClickHouseProjection
-from services.analytics.adapters.reads import ClickHouseReads
+from services.analytics.adapters.questions import Questions
 from services.analytics.adapters.schema import retention
-from services.analytics.api.routes import add_routes
+from services.analytics.api.asking import add_routers
+from services.analytics.app import routers
 from services.analytics.handlers import Ingest
 from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database
@@ -78,10 +79,11 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(reads: ClickHouseReads) -> AsyncIterator[Api]:
+async def serving(questions: Questions) -> AsyncIterator[Api]:
     (port,) = free_ports(1)
     app = create_app("analytics", list)
-    add_routes(app, reads, SystemClock(), secret=SECRET, pending_window_ms=86_400_000)
+    clock = SystemClock()
+    add_routers(app, routers(questions, clock, SOURCES, pending_window=timedelta(days=1)), clock, secret=SECRET)
     server = HttpServer(app, "127.0.0.1", port, Crash())
     await server.start()
     try:
@@ -153,7 +155,7 @@ async def built(database: Database) -> AsyncIterator[Bench]:
         database.command(f"SYSTEM STOP MERGES {table}")
     ingest = Ingest(ClickHouseProjection(store, clock), clock, batch_records=MAX_RECORDS)
     try:
-        async with serving(ClickHouseReads(store, clock, SOURCES[:2], deadline=10)) as api:
+        async with serving(Questions(store, clock, deadline=10)) as api:
             yield Bench(database, store, ingest, api)
     finally:
         await store.stop()

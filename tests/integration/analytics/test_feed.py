@@ -9,7 +9,7 @@ import pytest
 
 from chassis.clock import SystemClock
 from schemas.envelope import encode
-from services.analytics.adapters import reads
+from services.analytics.adapters import feed_reads
 from tests.integration.analytics.bench import Bench, Json
 from tests.kit.history import OTHER_PROJECT, History
 
@@ -44,7 +44,7 @@ async def test_a_follower_misses_nothing_and_sees_nothing_twice(
     bench: Bench, history: History, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Partitions are inserted in any order, one far behind, while the feed is followed; events are emitted again, too."""
-    monkeypatch.setattr(reads, "_WINDOW", window)
+    monkeypatch.setattr(feed_reads, "_WINDOW", window)
     chance = random.Random(11)
     other = History(history.now_ms, seed=2, project_id=OTHER_PROJECT)
     for _ in range(60):
@@ -88,7 +88,7 @@ async def test_a_follower_misses_nothing_and_sees_nothing_twice(
 async def test_what_lies_far_behind_the_window_is_found(
     bench: Bench, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "_WINDOW", 2)
+    monkeypatch.setattr(feed_reads, "_WINDOW", 2)
     other = History(history.now_ms, seed=2, project_id=OTHER_PROJECT, partitions=1)
     history.partitions = 1
     bench.append(*(event for _ in range(20) for event in other.life("queued")))

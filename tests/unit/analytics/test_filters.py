@@ -6,16 +6,11 @@ from hypothesis import strategies as st
 
 from chassis.ids import MessageIds
 from schemas.envelope import to_ms
+from services.analytics.domain.attempts import attempts_query
 from services.analytics.domain.cursors import feed_cursor, message_cursor
-from services.analytics.domain.filters import (
-    InvalidQuery,
-    MessageFilters,
-    Parameters,
-    attempts_query,
-    events_query,
-    messages_query,
-    no_parameters,
-)
+from services.analytics.domain.feed import events_query
+from services.analytics.domain.message_filters import MessageFilters, messages_query
+from services.analytics.domain.parameters import InvalidQuery, Parameters, no_parameters
 
 A_MESSAGE = MessageIds({1: b"0123456789abcdef"}, 1).new(project_id="p", now_ms=1, lane="standard", partition=0).text
 NAMES = [

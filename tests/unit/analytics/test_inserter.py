@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from chassis.clock import SystemClock
-from services.analytics.domain.rows import AttemptRow, Position
+from services.analytics.domain.attempts import AttemptRow
+from services.analytics.domain.rows import Position
 from services.analytics.handlers import Inserter
 from services.analytics.ports import StoreUnavailable
 

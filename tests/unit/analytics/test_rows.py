@@ -6,7 +6,8 @@ import pytest
 from chassis.log import Incoming
 from schemas.envelope import decode, encode, to_ms
 from schemas.topics import TOPICS
-from services.analytics.domain.rows import AttemptRow, EventRow, Position, address_of, by_month, event_row
+from services.analytics.domain.attempts import AttemptRow
+from services.analytics.domain.rows import EventRow, Position, address_of, by_month, event_row
 from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.handlers import row_of
 from tests.kit.examples import Example, examples_of

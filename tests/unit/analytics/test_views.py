@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.analytics.domain.views import Message, message_view, message_with_timeline
+from services.analytics.domain.messages import Message, message_view, message_with_timeline
 
 EXAMPLES = Path("schemas/examples")
 AT = 1_790_064_000_000

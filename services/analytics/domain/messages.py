@@ -1,17 +1,18 @@
-"""The objects of the API, made from what the read side knows. Shapes only: this module must never decide what is shown to whom."""
+"""A message as the read side knows it, and the objects of the API made from it.
+
+Shapes only: this module must never decide what is shown to whom.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from chassis.ids import MessageId
 from schemas.envelope import to_timestamp
-from services.analytics.domain.cursors import AttemptCursor
+from services.analytics.domain.answers import Json, raw, time_or_none
 
-Json = dict[str, Any]
 # An id may be made by a machine whose clock is ahead of ours by this much.
 CLOCK_SKEW_MS = 60_000
 _SCHEDULING = re.compile(r'"type":"message\.(?:re)?scheduled"')
@@ -47,14 +48,6 @@ class Message:
     outcome: Outcome | None
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointAttempt:
-    """One call of a webhook endpoint: where it stands in the list, and what to show."""
-
-    cursor: AttemptCursor
-    document: str
-
-
 def message_view(message: Message) -> Json:
     """A message in a list."""
     return {
@@ -67,9 +60,9 @@ def message_view(message: Message) -> Json:
         "metadata": dict(message.metadata),
         "created_at": to_timestamp(message.created_at),
         "updated_at": to_timestamp(message.updated_at),
-        "scheduled_time": _time(message.next_attempt_at) if message.status == "scheduled" else None,
+        "scheduled_time": time_or_none(message.next_attempt_at) if message.status == "scheduled" else None,
         "attempts": message.attempts,
-        "next_attempt_at": _time(message.next_attempt_at),
+        "next_attempt_at": time_or_none(message.next_attempt_at),
         "reason": message.reason or None,
         "outcome": _outcome_view(message.outcome),
     }
@@ -93,19 +86,6 @@ def pending_view(message_id: MessageId) -> Json:
 def may_be_pending(message_id: MessageId, now_ms: int, window_ms: int) -> bool:
     """Whether an id is young enough for its first event to be on its way."""
     return -CLOCK_SKEW_MS <= now_ms - message_id.created_at_ms < window_ms
-
-
-def list_view(data: Sequence[Json | orjson.Fragment], *, has_more: bool, next_cursor: str | None) -> Json:
-    return {"object": "list", "data": list(data), "has_more": has_more, "next_cursor": next_cursor}
-
-
-def raw(document: str) -> orjson.Fragment:
-    """JSON that goes out byte for byte."""
-    return orjson.Fragment(document)
-
-
-def _time(ms: int) -> str | None:
-    return to_timestamp(ms) if ms else None
 
 
 def _outcome_view(outcome: Outcome | None) -> Json | None:
