@@ -3,6 +3,8 @@
 It must never decide from a table that may have missed a revocation, nor refuse everybody because a counter is away.
 """
 
+from collections.abc import Collection
+
 from chassis.clock import Clock
 from services.ingest.domain.access import Caller, Scope, bearer_of, invalid_key, require
 from services.ingest.domain.faults import Refused
@@ -64,6 +66,14 @@ class Admission:
         key.check_address(address)
         self._usage.used(key.caller)
         return key.caller
+
+    async def lapsed(self, key_hashes: Collection[str]) -> Collection[str]:
+        """Which of these keys may be used no longer: all of them where a revocation might have been missed."""
+        if not await self._freshness.wait_fresh():
+            return key_hashes
+        now_ms = self._clock.now_ms()
+        known = {digest: self._keys.by_hash(digest) for digest in key_hashes}
+        return {digest for digest, key in known.items() if key is None or not key.works_at(now_ms)}
 
     async def count(self, caller: Caller) -> Allowance:
         """One request of this key."""

@@ -50,10 +50,12 @@ from services.ingest.admission import Admission
 from services.ingest.api import errors
 from services.ingest.api.bodies import Mails
 from services.ingest.api.commands import commands_router
+from services.ingest.api.dashboard import Dashboard
 from services.ingest.api.documents import documents_router
 from services.ingest.api.domains import domains_router
 from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.event_pages import event_pages_router
+from services.ingest.api.events import events_router
 from services.ingest.api.keys import keys_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.policies import policies_router
@@ -84,6 +86,7 @@ from services.ingest.management.templates import ManageTemplates
 from services.ingest.management.unsubscribe import Unsubscribe
 from services.ingest.management.upstreams import ManageUpstreams, kept_upstreams
 from services.ingest.settings import IngestSettings, seals_of
+from services.ingest.streams import Streams
 
 _FRESH_WITHIN = 1.0  # seconds a request waits for tables that lag
 _STORAGE_WITHIN = 20.0  # seconds for one blob; what takes longer is away
@@ -164,7 +167,7 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     )
     domains = tables.table(TOPICS["domains"], Domain)
     managed_domains = _managed_domains(settings, clock, domains)
-    app, front, admission = _app(settings, clock, far, domains, managed_domains)
+    app, front, admission, streams = _app(settings, clock, far, domains, managed_domains, crash)
     sweeper = Sweeper(far.blobs, log, clock, crash)
     checks = DomainChecks(managed_domains.check_due, clock, crash)
     kafka_side = Kafkaside(
@@ -172,7 +175,7 @@ async def build(settings: IngestSettings, clock: Clock | None = None) -> Ingest:
     )
     http = HttpServer(Edge(front, admission, settings.trusted_proxies), settings.host, settings.port, crash)
     shared = [far.shared] if far.shared else []
-    return Ingest([*shared, far.analytics, far.rendering, far.presence, kafka_side, http], crash, app)
+    return Ingest([*shared, far.analytics, far.rendering, far.presence, kafka_side, http, streams], crash, app)
 
 
 def _idempotency(settings: IngestSettings, log: Log, clock: Clock, crash: Crash) -> LogIdempotency:
@@ -209,8 +212,13 @@ def _managed_domains(settings: IngestSettings, clock: Clock, domains: Table[Doma
 
 
 def _app(
-    settings: IngestSettings, clock: Clock, far: Far, domains: Table[Domain], managed_domains: ManageDomains
-) -> tuple[FastAPI, ASGIApp, Admission]:
+    settings: IngestSettings,
+    clock: Clock,
+    far: Far,
+    domains: Table[Domain],
+    managed_domains: ManageDomains,
+    crash: Crash,
+) -> tuple[FastAPI, ASGIApp, Admission, Streams]:
     log, tables = far.log, far.tables
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
@@ -256,6 +264,8 @@ def _app(
     mails = Mails(ByteBudget(settings.large_body_memory))
     send = sending(gate, accept, mails)
     app.include_router(messages_router(gate, send, sending(gate, accept.batch, mails), reads))
+    streams = _streams(settings, clock, admission, crash)
+    app.include_router(events_router(gate, reads, streams))
     app.include_router(sandbox_router(gate, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, far.commands, far.analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
@@ -270,8 +280,9 @@ def _app(
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
     _add_delivery(app, gate, settings, clock, far)
     app.include_router(documents_router())
+    app.mount("/dashboard", Dashboard(settings.dashboard_dir))
     app.include_router(event_pages_router())
-    return app, Shortcut(app, direct(app, send)), admission
+    return app, Shortcut(app, direct(app, send)), admission, streams
 
 
 def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clock, far: Far) -> None:
@@ -291,6 +302,11 @@ def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clo
     app.include_router(policies_router(gate, ManagePolicies(kept_policies(clock, policies, events))))
     app.include_router(queues_router(gate, ManageQueues(clock, controls, far.observed, events)))
     app.include_router(pools_router(gate, ShowPools(clock, far.observed)))
+
+
+def _streams(settings: IngestSettings, clock: Clock, admission: Admission, crash: Crash) -> Streams:
+    per_project = max(1, settings.streams_per_project // settings.replicas)
+    return Streams(admission, clock, crash, per_project=per_project, in_all=settings.streams)
 
 
 def _message_ids(settings: IngestSettings) -> MessageIds:

@@ -48,6 +48,12 @@ store_failures = Counter("ingest_store_failures_total", "Large contents that cou
 swept_blobs = Counter("ingest_swept_blobs_total", "Blobs deleted because their day was over.")
 turned_away = Counter("ingest_turned_away_total", "Large requests answered with 503, for no memory came free in time.")
 large_body_bytes = Gauge("ingest_large_body_bytes", "Memory reserved for the bodies of large requests at hand.")
+event_streams = Gauge("ingest_event_streams", "Event streams that are open (R35).")
+ended_streams = Counter(
+    "ingest_ended_event_streams_total",
+    "Event streams that were ended here: for their key, or for the shutdown.",
+    ["why"],
+)
 unreadable_claims = Counter(
     "ingest_unreadable_claims_total", "Records of the claim log that do not decode: passed over."
 )

@@ -1,13 +1,14 @@
 """What the handlers need of the outside, by capability. Every port that writes raises `chassis.log.LogUnavailable`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+from chassis.ids import MessageId
 from schemas.envelope import Payload
 from schemas.idempotency import Claim
 from schemas.inputs import Command, Feedback, Submit
-from schemas.mail import Lane
+from schemas.mail import Blob, Lane
 from schemas.replies import Verdict
 from schemas.routing import PathHealth, QueueFlush, QueuePause, SenderAlive, Versioned
 from schemas.tables import ApiKey, Domain, DomainRecord, Project, QueueState, Suppression
@@ -127,11 +128,42 @@ class ContentsAway(Exception):
     """Object storage does not answer."""
 
 
+class ContentsGone(Exception):
+    """It answers, and has no such content any more."""
+
+
 class Contents(Protocol):
     """Object storage, for content that is too large for the log (R5)."""
 
     async def keep(self, parcel: Parcel) -> None:
         """Returns when it is stored; a repeat is harmless. Raises ContentsAway."""
+        ...
+
+    async def fetch(self, blob: Blob) -> memoryview:
+        """What was kept. Raises ContentsAway, ContentsGone."""
+        ...
+
+
+class Originals(Protocol):
+    """What messages were made from, as long as the log has it (R29)."""
+
+    async def submits(self, wanted: Sequence[MessageId], octets: int) -> Mapping[str, Submit | None]:
+        """By id; None: the log has it no more. Those are missing that there was no time for, nor room in `octets`.
+
+        Raises LogUnavailable.
+        """
+        ...
+
+
+class DeadLetters(Protocol):
+    """Which messages have failed for good, as the read side knows it. Raises AnalyticsAway, and Refused (422)."""
+
+    async def among(self, caller: Caller, message_ids: Sequence[str], request_id: str) -> frozenset[str]:
+        """Those of these that are dead letters."""
+        ...
+
+    async def matching(self, caller: Caller, filters: Mapping[str, str], limit: int, request_id: str) -> list[str]:
+        """Newest first, at most `limit`."""
         ...
 
 
@@ -287,9 +319,27 @@ class AnalyticsAway(Exception):
     """The read side does not answer."""
 
 
+class Flow(Protocol):
+    """An answer of analytics that has no end, as it comes."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Ends where the other side ends, or breaks off."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Analytics(Protocol):
     async def get(self, path: str, query: str, caller: Caller, request_id: str) -> Reply:
         """Raises AnalyticsAway."""
+        ...
+
+
+class AnalyticsToFollow(Analytics, Protocol):
+    async def follow(
+        self, path: str, query: str, caller: Caller, request_id: str, last_event_id: str | None
+    ) -> Flow | Reply:
+        """A stream, to be closed; or the answer that there is none. Raises AnalyticsAway."""
         ...
 
 
@@ -332,7 +382,7 @@ class Dns(Protocol):
 
 
 class Versions(Protocol[V]):
-    """Routes, upstreams or policies. `owner` is a project, or "" for the installation."""
+    """Routes, upstreams, policies or alerts. `owner` is a project, or "" for the installation."""
 
     def find(self, owner: str, entity_id: str) -> V | None:
         """Of exactly this owner, a deleted one, too."""

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -49,6 +50,9 @@ class IngestSettings(ServiceSettings):
     blob_url: str = "blobs"
     # For the bodies of large requests at hand: each costs about twice its length until it is answered, the largest 105 MB.
     large_body_memory: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
+    # Event streams: of a project at all replicas together, and of this process. An idle one costs 100 kB here.
+    streams_per_project: Annotated[int, Field(ge=1)] = 20
+    streams: Annotated[int, Field(ge=1)] = 500
     idempotency_window: Duration = timedelta(hours=24)  # R3; half of the topic's retention
     # Counters of rate limits that replicas share (valkey:// or valkeys://); none: each grants its part.
     valkey_url: SecretStr | None = None
@@ -64,6 +68,7 @@ class IngestSettings(ServiceSettings):
     mail_domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "localhost"
     # Also projects may have upstreams in private networks and on loopback; those of the installation lie anywhere.
     allow_private_upstreams: bool = False
+    dashboard_dir: Path = Path(__file__).parents[2] / "dashboard" / "dist"  # what `make dashboard` built
     allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
 
     @field_validator("message_id_secrets", "internal_secret")

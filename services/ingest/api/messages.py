@@ -1,4 +1,4 @@
-"""`/v1/messages` and `/v1/events`: sending, the hot route, works on the raw body; reads are passed on."""
+"""`/v1/messages`: sending, the hot route, works on the raw body; reads are passed on."""
 
 from collections.abc import Awaitable, Callable
 
@@ -58,15 +58,10 @@ def messages_router(gate: Gate, send: Endpoint, send_batch: Endpoint, reads: Rea
         message_id = request.path_params["message_id"]
         return passed_on(await reads.message(caller, message_id, request.url.query, request_id_of(request)))
 
-    async def events(request: Request) -> Response:
-        caller = await gate.admit(request, "events.read")
-        return passed_on(await reads.events(caller, request.url.query, request_id_of(request)))
-
     router.add_api_route("/messages", send, methods=["POST"])
     router.add_api_route("/messages/batch", send_batch, methods=["POST"])
     router.add_api_route("/messages", listed, methods=["GET", "HEAD"])
     router.add_api_route("/messages/{message_id}", one, methods=["GET", "HEAD"])
-    router.add_api_route("/events", events, methods=["GET", "HEAD"])
     return router
 
 

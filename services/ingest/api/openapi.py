@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from chassis.streaming import EVENT_STREAM
 from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import Lane
 from services.ingest.api.openapi_delivery import DELIVERY_SHAPES, KIND
@@ -38,6 +39,7 @@ class Operation:
     body_may_be_missing: bool = False
     query: tuple[str, ...] = ()
     keyed: bool = False  # takes an Idempotency-Key
+    streamed: bool = False  # also as server-sent events, by `Accept`
     errors: tuple[int, ...] = ()  # beside those of every operation
 
     @property
@@ -124,8 +126,8 @@ OPERATIONS: list[Operation] = [
               {200: ref("Message")}, "Reschedule", keyed=True, errors=(404, 409)),
     Operation("POST", f"{_ONE_MESSAGE}/release", "Let a held message go on", "messages.send",
               {200: ref("Message")}, keyed=True, errors=(404, 409)),
-    Operation("GET", "/v1/events", "Events, oldest first, as they stand in Kafka", "events.read",
-              {200: page_of(ref("Event"))}, query=(*_PAGE, "types")),
+    Operation("GET", "/v1/events", "Events, oldest first, as they stand in Kafka; `after=now`: from now on", "events.read",
+              {200: page_of(ref("Event"))}, query=(*_PAGE, "types"), streamed=True),
     Operation("GET", "/v1/sandbox/messages", "What test keys have sent", "sandbox.read",
               {200: page_of(ref("SandboxMail"))}, query=(*_PAGE, "recipient")),
     Operation("GET", "/v1/sandbox/messages/{message_id}", "One mail of a test key, with its MIME", "sandbox.read",
@@ -286,6 +288,15 @@ def _parameters(operation: Operation) -> list[Json]:
     if operation.keyed:
         schema = {"type": "string", "minLength": 1, "maxLength": 256}
         found.append({"name": "Idempotency-Key", "in": "header", "schema": schema})
+    if operation.streamed:
+        found.append(
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "Of a stream: goes on behind it.",
+                "schema": STRING,
+            }
+        )
     found.append({"$ref": "#/components/parameters/X-Request-Id"})
     return found
 
@@ -309,8 +320,12 @@ def _response(operation: Operation, status: int) -> Json:
     return {
         "description": _MEANINGS.get(status, "Refused"),
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {answer: {"schema": STRING}} if isinstance(answer, str) else _json(answer),
+        "content": {answer: {"schema": STRING}} if isinstance(answer, str) else _json(answer) | _streamed(operation),
     }
+
+
+def _streamed(operation: Operation) -> Json:
+    return {EVENT_STREAM: {"schema": STRING}} if operation.streamed else {}
 
 
 def _errors() -> Json:

@@ -55,7 +55,7 @@ _MEANINGS: Mapping[str, str] = {
     "unsupported_field": "A field is known, but not supported here; it is never ignored.",
     "sender_not_allowed": "The domain of `from` is not verified in this project, or not allowed to this key.",
     "idempotency_key_reused": "The key was used within 24 hours for a request with another body.",
-    "rate_limited": "The key, or the address, has made too many requests in this minute.",
+    "rate_limited": "The key, or the address, has made too many requests in this minute; or the project has too many event streams open.",
     "internal_error": "Something is wrong on our side.",
     "unavailable": "A part that is needed does not answer; or the outcome could not be confirmed in time, as the hint says then.",
 }

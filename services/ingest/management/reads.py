@@ -10,7 +10,7 @@ from services.ingest.domain.access import Caller
 from services.ingest.domain.commands import no_such_message
 from services.ingest.domain.faults import Refused
 from services.ingest.management.endpoints import ManageEndpoints
-from services.ingest.ports import Analytics, AnalyticsAway, Reply
+from services.ingest.ports import AnalyticsAway, AnalyticsToFollow, Flow, Reply
 
 RETRY_AFTER_SECONDS = 5
 NOT_FOUND = 404
@@ -20,7 +20,7 @@ NOT_FOUND = 404
 class ReadThrough:
     ids: MessageIds
     endpoints: ManageEndpoints
-    analytics: Analytics
+    analytics: AnalyticsToFollow
 
     async def messages(self, caller: Caller, query: str, request_id: str) -> Reply:
         return await self._get("/v1/messages", query, caller, request_id)
@@ -34,6 +34,14 @@ class ReadThrough:
 
     async def events(self, caller: Caller, query: str, request_id: str) -> Reply:
         return await self._get("/v1/events", query, caller, request_id)
+
+    async def event_stream(
+        self, caller: Caller, query: str, last_event_id: str | None, request_id: str
+    ) -> Flow | Reply:
+        try:
+            return await self.analytics.follow("/v1/events", query, caller, request_id, last_event_id)
+        except AnalyticsAway as error:
+            raise _away() from error
 
     async def attempts(self, caller: Caller, endpoint_id: str, query: str, request_id: str) -> Reply:
         self.endpoints.check_own(caller, endpoint_id)
@@ -54,5 +62,9 @@ class ReadThrough:
         try:
             return await self.analytics.get(path, query, caller, request_id)
         except AnalyticsAway as error:
-            message = "The read side does not answer; mail is accepted and sent all the same."
-            raise Refused("unavailable", message, retry_after=RETRY_AFTER_SECONDS) from error
+            raise _away() from error
+
+
+def _away() -> Refused:
+    message = "The read side does not answer; mail is accepted and sent all the same."
+    return Refused("unavailable", message, retry_after=RETRY_AFTER_SECONDS)
