@@ -22,6 +22,7 @@ _TO_PYTHON = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the
 _DIGITS_ONLY = re.compile(f"[{_ALPHABET}]*")
 _LANES: tuple[Lane, Lane] = ("express", "standard")
 _MESSAGE_CHARACTERS, _MESSAGE_OCTETS = 32, 20
+_EVENT_CHARACTERS = 31
 # Widths in bits, from the right: the HMAC, then the chance, the partition, the key version; lane and scheduled are 1 each.
 _MAC, _RANDOM, _PARTITION, _VERSION = 48, 48, 10, 4
 
@@ -58,6 +59,14 @@ def event_id(message_id: str, sequence: int) -> str:
     digest = hashlib.sha256(f"{message_id}#{sequence}".encode()).digest()
     tail = int.from_bytes(digest[:11]) & ((1 << 85) - 1)
     return f"evt_{body[:10]}{encode_base32(sequence & 0xFFFFF, 4)}{encode_base32(tail, 17)}"
+
+
+def message_time_of(event: str) -> int | None:
+    """When the message of a message's event was made (Unix ms): no event of it is older. None for any other id."""
+    digits = event.removeprefix("evt_")
+    if len(digits) != _EVENT_CHARACTERS or len(digits) == len(event) or not _DIGITS_ONLY.fullmatch(digits):
+        return None
+    return int(digits[:10].translate(_TO_PYTHON), 32) >> 2
 
 
 @dataclass(frozen=True, slots=True)

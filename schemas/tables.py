@@ -152,6 +152,15 @@ class EndpointHealth(Payload):
     disabled_reason: DisabledReason | None = None
 
 
+def as_it_stands(endpoint: WebhookEndpoint, health: EndpointHealth | None) -> WebhookEndpoint:
+    """The endpoint, disabled where its health says so and its owner has not enabled it since."""
+    if health is None or health.disabled_at is None or endpoint.disabled_at is not None:
+        return endpoint
+    if health.disabled_at <= (endpoint.enabled_at or endpoint.created_at):
+        return endpoint
+    return endpoint.model_copy(update={"disabled_at": health.disabled_at, "disabled_reason": health.disabled_reason})
+
+
 class Queue(Value):
     """Waiting and running mail of one destination in one partition."""
 

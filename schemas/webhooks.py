@@ -66,8 +66,8 @@ class WebhookReplay(Payload):
     until: Timestamp  # exclusive
     event_types: list[str]  # types, families, "*"; empty: those that the endpoint asks for
     only_failed: bool
-    round: int = 0  # of its records: a later one counts
-    positions: dict[str, int] = Field(default_factory=dict)  # "topic/partition": the next offset to be read
+    round: int = 0  # of its records: a later one counts; 0 has not begun
+    left: dict[str, tuple[int, int]] = Field(default_factory=dict)  # "topic/partition": the next offset, and the end
 
 
 WEBHOOK_COMMANDS = by_type(WebhookTest, WebhookReplay)

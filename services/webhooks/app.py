@@ -13,9 +13,10 @@ from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
-from schemas.tables import WebhookEndpoint
+from schemas.tables import EndpointHealth, WebhookEndpoint
 from schemas.topics import TOPICS, Topic
-from services.webhooks.adapters.endpoints import EndpointTable
+from services.webhooks.adapters.endpoints import EndpointTable, HealthTable
+from services.webhooks.adapters.history import KafkaHistory
 from services.webhooks.adapters.http import HttpPoster
 from services.webhooks.adapters.results import OwnedResults
 from services.webhooks.attempts import Attempts
@@ -23,11 +24,14 @@ from services.webhooks.dispatch import Dispatcher
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.domain.schedule import Schedule
 from services.webhooks.handlers import Commands, FanOut
+from services.webhooks.health import HealthKeeper
 from services.webhooks.metrics import BREAKERS, OLDEST_PENDING, OPEN_REQUESTS, PENDING
+from services.webhooks.replays import Replays
 from services.webhooks.settings import WebhooksSettings, seals_of
 
 FAN_OUT_GROUP, DELIVERIES_GROUP, COMMANDS_GROUP = "webhooks", "webhooks.deliveries", "webhooks.commands"
-_EVENTS, _DELIVERIES, _COMMANDS = TOPICS["message-events"], TOPICS["webhook-deliveries"], TOPICS["webhook-commands"]
+_EVENTS, _ACCOUNT = TOPICS["message-events"], TOPICS["account-events"]
+_DELIVERIES, _COMMANDS = TOPICS["webhook-deliveries"], TOPICS["webhook-commands"]
 # A batch waits up to 100 ms for the endpoint table's probe: large ones keep 20,000 events a second possible.
 _BATCH_RECORDS = 2000
 _READY_LAG = 2.0  # seconds that the endpoint table may lag behind
@@ -45,29 +49,36 @@ class Webhooks:
         tail = Tail(settings.kafka, client_id=self._name, crash=self.crash)
         self._tables = Tables(settings.kafka, self._log, clock, client_id=f"{self._name}-tables", crash=self.crash)
         table = self._tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint)
-        endpoints = EndpointTable(self._tables, table, clock)
+        health = self._tables.table(TOPICS["endpoint-health"], EndpointHealth)
+        endpoints = EndpointTable(self._tables, table, health, clock)
         poster = HttpPoster(allow_loopback=settings.allow_loopback)
-        self._fan_out = self._consumer(FAN_OUT_GROUP, _EVENTS, FanOut(endpoints).handle)
-        self._commands = self._consumer(COMMANDS_GROUP, _COMMANDS, Commands().handle)
+        self._fan_out = self._consumer(FAN_OUT_GROUP, [_EVENTS, _ACCOUNT], FanOut(endpoints).handle)
+        self._commands = self._consumer(COMMANDS_GROUP, [_COMMANDS], Commands().handle)
         self._owner = self._partition_owner(tail)
+        results = OwnedResults(self._owner, clock)
         attempts = Attempts(
             endpoints,
             seals_of(settings.sealing_keys),
             poster,
-            OwnedResults(self._owner, clock),
+            results,
+            HealthKeeper(HealthTable(health, self._log, clock)),
             clock,
             schedule=Schedule.of(settings.retry_schedule),
             random_bits=randbits,
         )
-        queue = Queue(_limits(settings))
+        history = KafkaHistory(settings.kafka, client_id=f"{self._name}-history")
+        replays = Replays(endpoints, history, results, clock, self.crash)
+        queue = Queue(_limits(settings), lambda endpoint_id: endpoints.rate_of(endpoint_id) or settings.rate_per_second)
         _measure(queue, clock)
-        self._dispatcher = Dispatcher(queue, attempts, clock, give_up_after=settings.give_up_after, crash=self.crash)
+        self._dispatcher = Dispatcher(
+            queue, attempts, replays, clock, give_up_after=settings.give_up_after, crash=self.crash
+        )
         self._presence = TopicsPresence(settings.kafka, clock, used_by("webhooks"))
         http = HttpServer(create_app("Sendarix webhooks", self.missing), settings.host, settings.port, self.crash)
         # Stopped in reverse: the dispatcher first, so that open requests end while their results can be recorded.
         self.parts: Sequence[Part] = (
-            http, self._presence, self._log, tail, self._tables, poster, self._owner, self._fan_out, self._commands,
-            self._dispatcher,
+            http, self._presence, self._log, tail, self._tables, poster, history, self._owner, replays, self._fan_out,
+            self._commands, self._dispatcher,
         )  # fmt: skip
 
     def missing(self) -> list[str]:
@@ -77,14 +88,14 @@ class Webhooks:
             missing.append("webhook endpoints: not caught up")
         return missing + self._presence.missing() + self._owner.ready() + self._fan_out.ready() + self._commands.ready()
 
-    def _consumer(self, group: str, topic: Topic, handle: Handle) -> BatchConsumer:
+    def _consumer(self, group: str, topics: Sequence[Topic], handle: Handle) -> BatchConsumer:
         return BatchConsumer(
             self._settings.kafka,
             self._log,
             self._clock,
             DeadLetters(self._log, group=group),
             group=group,
-            topics=[topic],
+            topics=topics,
             handle=handle,
             max_records=_BATCH_RECORDS,
             crash=self.crash,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chassis.clock import Clock
+from chassis.failures import Retry
 from chassis.sealing import WrongSealingKey
 from chassis.telemetry import logger
 from schemas.envelope import Envelope, to_ms
@@ -15,11 +16,11 @@ from services.webhooks.domain.outcome import Verdict, judge
 from services.webhooks.domain.records import Made, attempt_record
 from services.webhooks.domain.schedule import Schedule
 from services.webhooks.domain.sign import keys_of, signed_headers
+from services.webhooks.health import HealthKeeper
 from services.webhooks.metrics import ATTEMPT_SECONDS, ATTEMPTS, CLOSED, UNOPENED, UNRECORDED
 from services.webhooks.ports import Endpoints, Poster, RandomBits, Results, Seals
 
 _log = logger("attempts")
-_KNOWN_WITHIN = 2.0  # seconds to find out that an unknown endpoint really is none
 _CHANCE_BITS = 32
 
 
@@ -46,6 +47,7 @@ class Attempts:
         seals: Seals,
         poster: Poster,
         results: Results,
+        health: HealthKeeper,
         clock: Clock,
         *,
         schedule: Schedule,
@@ -55,6 +57,7 @@ class Attempts:
         self._seals = seals
         self._poster = poster
         self._results = results
+        self._health = health
         self._clock = clock
         self._schedule = schedule
         self._random_bits = random_bits
@@ -63,11 +66,10 @@ class Attempts:
         """Send it, and record what came of it."""
         if not await self._results.may_start(delivery.partition):
             return PutOff()
-        endpoint = self._endpoints.get(delivery.endpoint_id)
-        if endpoint is None:  # it is deleted; or so new that another process has heard of it first
-            if not await self._endpoints.caught_up(within=_KNOWN_WITHIN):
-                return PutOff()
-            endpoint = self._endpoints.get(delivery.endpoint_id)
+        try:
+            endpoint = await self._endpoints.find(delivery.endpoint_id)
+        except Retry:
+            return PutOff()
         if endpoint is None or (endpoint.disabled_at is not None and delivery.cause != "test"):
             cause = "endpoint_deleted" if endpoint is None else "endpoint_disabled"
             return await self._close(delivery, cause, None)
@@ -77,10 +79,12 @@ class Attempts:
         made = await self._post(delivery, endpoint.url, keys)
         following = self._following(delivery, made)
         failed = made.verdict.kind != "succeeded"
-        if not await self._results.settle(delivery, attempt_record(delivery, made, following), following):
-            UNRECORDED.inc()
-            return PutOff(failed=failed)
-        return Settled(following, failed)
+        if await self._health.told(endpoint, delivery, made, last=following is None) and await self._results.settle(
+            delivery, attempt_record(delivery, made, following), following
+        ):
+            return Settled(following, failed)
+        UNRECORDED.inc()
+        return PutOff(failed=failed)
 
     async def give_up(self, delivery: Delivery, age: timedelta) -> Settled | PutOff:
         """Close what nobody waits for any more, without a request."""

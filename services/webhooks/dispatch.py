@@ -14,6 +14,7 @@ from services.webhooks.attempts import Attempts, PutOff, Settled
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.queue import Queue
 from services.webhooks.handlers import DeliveryPartition
+from services.webhooks.ports import Replaying
 
 _log = logger("dispatch")
 _HOLD_MS = 60_000  # an endpoint whose secret can't be opened, until it is looked at again
@@ -27,10 +28,18 @@ class Dispatcher:
     """A part of the service. Partitions come and go by `partition` as the group says."""
 
     def __init__(
-        self, queue: Queue, attempts: Attempts, clock: Clock, *, give_up_after: timedelta, crash: Reporter | None
+        self,
+        queue: Queue,
+        attempts: Attempts,
+        replays: Replaying,
+        clock: Clock,
+        *,
+        give_up_after: timedelta,
+        crash: Reporter | None,
     ) -> None:
         self._queue = queue
         self._attempts = attempts
+        self._replays = replays
         self._clock = clock
         self._give_up_after = give_up_after
         self._crash = crash
@@ -42,7 +51,7 @@ class Dispatcher:
 
     def partition(self, number: int) -> DeliveryPartition:
         """A new view of the partition, which takes the place of the last one (the factory's part)."""
-        self._views[number] = DeliveryPartition(number, self._queue, self._woken.set)
+        self._views[number] = DeliveryPartition(number, self._queue, self._replays, self._woken.set)
         return self._views[number]
 
     async def start(self) -> None:

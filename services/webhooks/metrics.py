@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 FANNED_OUT = Counter("webhooks_deliveries", "Deliveries made of events: one per event and endpoint that wants it.")
+REPLAYED = Counter("webhooks_replayed_deliveries", "Deliveries made of events that somebody has replayed.")
 ATTEMPTS = Counter("webhooks_attempts", "Requests to endpoints, by what they came to.", ["outcome"])
 ATTEMPT_SECONDS = Histogram(
     "webhooks_attempt_seconds",

@@ -1,27 +1,84 @@
 """What webhooks needs of the world: the endpoints, their secrets, HTTP, and a place in the log for results."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from schemas.envelope import Envelope
-from schemas.tables import WebhookEndpoint
+from chassis.log import Incoming, Outgoing
+from schemas.envelope import Envelope, Payload
+from schemas.tables import EndpointHealth, WebhookEndpoint
+from schemas.topics import Topic
 from schemas.webhooks import WebhookAttempt
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.outcome import Reply
+from services.webhooks.domain.replay import Replay
 
 RandomBits = Callable[[int], int]
 
 
 class Endpoints(Protocol):
-    """The endpoint table."""
+    """The endpoint table, each as it stands: disabled by its owner, or for its health."""
 
-    def get(self, endpoint_id: str) -> WebhookEndpoint | None: ...
+    async def find(self, endpoint_id: str) -> WebhookEndpoint | None:
+        """None for one that is deleted. Raises Retry while it may only be newer than what is known."""
+        ...
 
     def of_project(self, project_id: str) -> Iterable[WebhookEndpoint]: ...
 
     async def caught_up(self, *, within: float) -> bool:
         """Wait until every change acked before this call is known; False where that took longer than `within` s."""
         ...
+
+
+class Health(Protocol):
+    """Which endpoints keep failing, or were disabled for what they answered."""
+
+    def of(self, endpoint_id: str) -> EndpointHealth | None: ...
+
+    async def change(
+        self, endpoint: WebhookEndpoint, health: EndpointHealth | None, events: Sequence[Envelope[Payload]]
+    ) -> None:
+        """First the account events, acked, then the health, None where it is well. Raises LogUnavailable."""
+        ...
+
+    async def publish(self, events: Sequence[Envelope[Payload]]) -> None:
+        """Account events alone. Raises LogUnavailable."""
+        ...
+
+
+class History(Protocol):
+    """What the log holds of earlier times."""
+
+    async def between(self, topic: Topic, since_ms: int, until_ms: int) -> Mapping[int, tuple[int, int]]:
+        """The offsets of each partition's records between two broker times, the end exclusive. Raises Retry."""
+        ...
+
+    async def read(self, topic: str, partition: int, offset: int, limit: int) -> tuple[Sequence[Incoming], int]:
+        """At most `limit` records from `offset` on, and the offset after them. Raises Retry."""
+        ...
+
+
+class Keeper(Protocol):
+    """The owned partition that a replay stands in."""
+
+    def replay(self, replay_id: str) -> Replay | None:
+        """As it stands; None once it is closed, or the partition is another's."""
+        ...
+
+    def waiting(self, replay_id: str) -> int:
+        """How many of its deliveries are pending."""
+        ...
+
+    def settled(self, entry_id: str, following: Replay | None) -> None:
+        """What became of it is in the log."""
+        ...
+
+
+class Replaying(Protocol):
+    """Who carries replays out."""
+
+    def begin(self, replay: Replay, keeper: Keeper) -> None: ...
+
+    def end(self, replay_id: str) -> None: ...
 
 
 class Seals(Protocol):
@@ -47,4 +104,8 @@ class Results(Protocol):
         self, delivery: Delivery, attempt: Envelope[WebhookAttempt] | None, following: Delivery | None
     ) -> bool:
         """First the attempt, acked, then the delivery's next state, None closing it; whether both are in the log."""
+        ...
+
+    async def append(self, partition: int, records: Sequence[Outgoing]) -> None:
+        """Others of its records, in this order. Raises LogUnavailable, also where the lease is over."""
         ...

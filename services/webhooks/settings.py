@@ -35,6 +35,8 @@ class WebhooksSettings(ServiceSettings):
     give_up_after: Duration = timedelta(days=7)
     # What a small receiver bears, and a usual one (100 ms) takes 100 events a second with.
     open_requests_per_endpoint: Annotated[int, Field(ge=1)] = 10
+    # Of endpoints that name no rate of their own: far above what one mail a second makes, below what a flood would.
+    rate_per_second: Annotated[float, Field(gt=0)] = 500.0
     # Beyond it no endpoint gets a second request at a time: 20 endpoints may hang at full width before.
     open_requests: Annotated[int, Field(ge=1)] = 200
     # All of them are sockets: below the 1,024 that a process may have open where nobody raised it.

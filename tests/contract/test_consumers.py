@@ -15,7 +15,7 @@ from schemas.deliveries import Delivery
 from schemas.envelope import Payload, decode
 from schemas.replies import Verdict
 from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
-from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
+from schemas.tables import ApiKey, ApiKeyUsage, Domain, EndpointHealth, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.ingest.adapters.directory import KeyIndex
@@ -34,6 +34,7 @@ from services.webhooks.adapters.endpoints import EndpointTable
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.handlers import DeliveryPartition
 from tests.kit.examples import Example, examples_of
+from tests.unit.webhooks.made import Begun, unpaced
 
 # Where a consumer's own unit tests run over the examples, through more of it than could stand here.
 ELSEWHERE = {
@@ -42,7 +43,10 @@ ELSEWHERE = {
     ("message-state.express", "router"),
     ("message-state.standard", "router"),
     ("message-events", "webhooks"),  # tests/unit/webhooks/test_fan_out.py
+    ("account-events", "webhooks"),  # as well
     ("webhook-commands", "webhooks"),  # tests/unit/webhooks/test_commands.py
+    ("message-inputs.express", "analytics"),  # tests/unit/analytics/test_ledger.py
+    ("message-inputs.standard", "analytics"),
     ("message-events", "analytics"),  # tests/unit/analytics/test_rows.py
     ("account-events", "analytics"),
     ("webhook-attempts", "analytics"),
@@ -89,7 +93,7 @@ def journal(record: Incoming) -> None:
 
 
 def delivery(record: Incoming) -> None:
-    partition = DeliveryPartition(0, Queue(Limits(per_endpoint=1, shared=1, total=1)), lambda: None)
+    partition = DeliveryPartition(0, Queue(Limits(per_endpoint=1, shared=1, total=1), unpaced), Begun(), lambda: None)
     partition.apply(record)
 
 
@@ -143,6 +147,15 @@ def plain(_: Tables, __: object) -> None:
     """The service reads the table as it is."""
 
 
+def endpoints(made: Tables, table: Table[WebhookEndpoint]) -> None:
+    health = made.table(TOPICS["endpoint-health"], EndpointHealth)
+    EndpointTable(made, table, health, SystemClock())
+
+
+def healths(made: Tables, table: Table[EndpointHealth]) -> None:
+    EndpointTable(made, made.table(TOPICS["webhook-endpoints"], WebhookEndpoint), table, SystemClock())
+
+
 READERS: dict[tuple[str, str], Read] = {
     ("suppressions", "ingest"): table_of("suppressions", Suppression, plain),
     ("suppressions", "router"): table_of("suppressions", Suppression, RouterSuppressions),
@@ -154,9 +167,9 @@ READERS: dict[tuple[str, str], Read] = {
     ("domains", "ingest"): table_of("domains", Domain, plain),
     ("domains", "sender"): table_of("domains", Domain, plain),
     ("webhook-endpoints", "ingest"): table_of("webhook-endpoints", WebhookEndpoint, plain),
-    ("webhook-endpoints", "webhooks"): table_of(
-        "webhook-endpoints", WebhookEndpoint, lambda made, table: EndpointTable(made, table, SystemClock())
-    ),
+    ("webhook-endpoints", "webhooks"): table_of("webhook-endpoints", WebhookEndpoint, endpoints),
+    ("endpoint-health", "ingest"): table_of("endpoint-health", EndpointHealth, plain),
+    ("endpoint-health", "webhooks"): table_of("endpoint-health", EndpointHealth, healths),
     ("templates", "ingest"): templates,
     ("routes", "ingest"): table_of("routes", Route, versions),
     ("upstreams", "ingest"): table_of("upstreams", Upstream, versions),

@@ -1,27 +1,47 @@
-"""The endpoint table, by id and by project."""
+"""The endpoint table, by id and by project, and what is known of the endpoints' health."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chassis.clock import Clock
+from chassis.failures import Retry
+from chassis.log import Log, outgoing
 from chassis.table import Table, Tables
-from schemas.tables import WebhookEndpoint
+from schemas.envelope import Envelope, Payload, seal
+from schemas.tables import EndpointHealth, WebhookEndpoint, as_it_stands
+from schemas.topics import TOPICS
 
+_ACCOUNT = TOPICS["account-events"]
 _LOOK_EVERY = 0.01  # seconds; the table's own probe comes each 100 ms
+_KNOWN_WITHIN = 2.0  # seconds to find out that an unknown endpoint really is none
+_RETRY_AFTER = 0.5
+_WITHIN = 5.0  # seconds for an append
 
 
 class EndpointTable:
-    """`services.webhooks.ports.Endpoints` on a `chassis.table.Table`."""
+    """`services.webhooks.ports.Endpoints` on `chassis.table.Table`s."""
 
-    def __init__(self, tables: Tables, table: Table[WebhookEndpoint], clock: Clock) -> None:
+    def __init__(
+        self, tables: Tables, table: Table[WebhookEndpoint], health: Table[EndpointHealth], clock: Clock
+    ) -> None:
         self._tables = tables
         self._table = table
+        self._health = health
         self._clock = clock
+        self._standing: dict[str, WebhookEndpoint] = {}
         self._by_project: defaultdict[str, dict[str, WebhookEndpoint]] = defaultdict(dict)
-        table.on_change(self._changed)
+        table.on_change(lambda key, _, __: self._changed(key))
+        health.on_change(lambda key, _, __: self._changed(key))
 
-    def get(self, endpoint_id: str) -> WebhookEndpoint | None:
-        return self._table.get(endpoint_id)
+    async def find(self, endpoint_id: str) -> WebhookEndpoint | None:
+        if endpoint_id not in self._standing and not await self.caught_up(within=_KNOWN_WITHIN):
+            raise Retry(_RETRY_AFTER, "the endpoints are not known as of now")
+        return self._standing.get(endpoint_id)
+
+    def rate_of(self, endpoint_id: str) -> float | None:
+        """Requests per second that it wants at most; None where it says nothing."""
+        endpoint = self._standing.get(endpoint_id)
+        return None if endpoint is None else endpoint.rate_per_second
 
     def of_project(self, project_id: str) -> Iterable[WebhookEndpoint]:
         return self._by_project[project_id].values() if project_id in self._by_project else ()
@@ -34,11 +54,43 @@ class EndpointTable:
             await self._clock.sleep(_LOOK_EVERY)
         return True
 
-    def _changed(self, key: str, before: WebhookEndpoint | None, after: WebhookEndpoint | None) -> None:
+    def _changed(self, key: str) -> None:
+        before = self._standing.pop(key, None)
         if before is not None:
             endpoints = self._by_project[before.project_id]
             endpoints.pop(key, None)
             if not endpoints:
                 del self._by_project[before.project_id]
-        if after is not None:
-            self._by_project[after.project_id][key] = after
+        endpoint = self._table.get(key)
+        if endpoint is not None:
+            standing = self._standing[key] = as_it_stands(endpoint, self._health.get(key))
+            self._by_project[endpoint.project_id][key] = standing
+
+
+class HealthTable:
+    """`services.webhooks.ports.Health`: a compacted topic that all processes read, and account events for everybody."""
+
+    def __init__(self, table: Table[EndpointHealth], log: Log, clock: Clock) -> None:
+        self._table = table
+        self._log = log
+        self._clock = clock
+
+    def of(self, endpoint_id: str) -> EndpointHealth | None:
+        return self._table.get(endpoint_id)
+
+    async def change(
+        self, endpoint: WebhookEndpoint, health: EndpointHealth | None, events: Sequence[Envelope[Payload]]
+    ) -> None:
+        await self.publish(events)
+        if health is None:
+            await self._table.remove(endpoint.id)
+            return
+        now_ms = self._clock.now_ms()
+        record = seal(
+            health, record_id=endpoint.id, source="webhooks", subject=endpoint.id, time_ms=now_ms,
+            project_id=endpoint.project_id,
+        )  # fmt: skip
+        await self._table.put(endpoint.id, record)
+
+    async def publish(self, events: Sequence[Envelope[Payload]]) -> None:
+        await self._log.append([outgoing(_ACCOUNT, event, key=event.project_id) for event in events], within=_WITHIN)

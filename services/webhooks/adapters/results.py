@@ -1,5 +1,7 @@
 """Results of attempts into the log, under the lease of the partition they belong to."""
 
+from collections.abc import Sequence
+
 from chassis.clock import Clock
 from chassis.log import LogUnavailable, Outgoing, outgoing, tombstone
 from chassis.partition_owner import PartitionOwner
@@ -47,6 +49,10 @@ class OwnedResults:
                     return False
                 await self._clock.sleep(_LOOK_EVERY)
         return True
+
+    async def append(self, partition: int, records: Sequence[Outgoing]) -> None:
+        if not await self._owner.append(_DELIVERIES.name, partition, records):
+            raise LogUnavailable(f"the right to write for partition {partition} is not proven")
 
     async def _appended(self, partition: int, record: Outgoing) -> bool:
         try:

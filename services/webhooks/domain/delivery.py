@@ -9,7 +9,7 @@ from schemas.webhooks import DeliveryCause, WebhookDelivery
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """`attempt` is the next to be made, `due_at_ms` when; `created_at_ms` is the event's time."""
+    """`attempt` is the next to be made, `due_at_ms` when; `created_at_ms` when the event happened, or its replay was asked for."""
 
     id: str
     partition: int
@@ -23,11 +23,17 @@ class Delivery:
     created_at_ms: int
     traceparent: str | None = None
     cause: DeliveryCause = "event"
+    replay_id: str | None = None
 
     @property
     def lane(self) -> str:
-        """What it takes turns with: a test waits for none of the endpoint's own events, and none of them for it."""
+        """What it takes turns with: a test or a replay waits for none of the endpoint's own events, and none of them for it."""
         return self.endpoint_id if self.cause == "event" else f"{self.endpoint_id}:{self.cause}"
+
+    @property
+    def version(self) -> int:
+        """Of its records in the log: the highest counts."""
+        return self.attempt
 
     def again(self, due_at_ms: int) -> "Delivery":
         """The same, one attempt later."""
@@ -50,4 +56,5 @@ def delivery_of(envelope: Envelope[WebhookDelivery], partition: int, traceparent
         created_at_ms=data.created_at_ms,
         traceparent=traceparent,
         cause=data.cause,
+        replay_id=data.replay_id,
     )

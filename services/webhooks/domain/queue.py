@@ -1,4 +1,4 @@
-"""Which deliveries may start now: in order of their time, few at once per endpoint, no endpoint at another's cost.
+"""Which deliveries may start now: in order of their time, few at once and so many a second per endpoint, none at another's cost.
 
 Pure and synchronous. Endpoints take turns. One that has nothing running starts its first request whatever the others
 hold: only a limit on all sockets, which is far away, can delay it. What a breaker or a hold refuses stays as it is.
@@ -6,12 +6,15 @@ hold: only a limit on all sockets, which is far away, can delay it. What a break
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from services.webhooks.domain.breaker import Breaker, State
 from services.webhooks.domain.delivery import Delivery
+from services.webhooks.domain.pace import Pace
+
+RateOf = Callable[[str], float]  # of an endpoint: requests a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,12 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """One endpoint's part; its tests have one of their own."""
+    """One endpoint's part; its tests have one of their own, and its replays another."""
 
     name: str
+    endpoint_id: str
+    pace: Pace | None  # of the endpoint: its replays share it; a test has none
+    last_in_turn: bool  # of the endpoint's pace it takes what others leave
     waiting: list[tuple[int, int, Delivery]] = field(default_factory=list)  # a heap by due time
     running: dict[str, bool] = field(default_factory=dict)  # delivery id: whether it is the breaker's probe
     breaker: Breaker = field(default_factory=Breaker)
@@ -38,8 +44,10 @@ class _Lane:
 class Queue:
     """All pending deliveries of a process. Times are Unix ms."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, rate_of: RateOf) -> None:
         self._limits = limits
+        self._rate_of = rate_of
+        self._paces: dict[str, Pace] = {}  # by endpoint
         self._order = count()
         self._pending: dict[str, Delivery] = {}
         self._lanes: dict[str, _Lane] = {}
@@ -58,7 +66,7 @@ class Queue:
         self._pending[delivery.id] = delivery
         lane = self._lanes.get(delivery.lane)
         if lane is None:
-            lane = self._lanes[delivery.lane] = _Lane(delivery.lane)
+            lane = self._lanes[delivery.lane] = self._new_lane(delivery)
         if delivery.id not in lane.running:
             self._line_up(lane, delivery)
 
@@ -78,7 +86,7 @@ class Queue:
         while (lane_next := self._next()) is not None:
             starts_at_ms = self._starts_at_ms(lane_next)  # while it stood in line its first may have been closed
             if starts_at_ms is not None and starts_at_ms <= now_ms:
-                taken.append(self._start(lane_next))
+                taken.append(self._start(lane_next, now_ms))
             self._place(lane_next, now_ms)
         return taken
 
@@ -133,11 +141,19 @@ class Queue:
                 self._unready(lane)
                 lane.wakes_at_ms = None  # a timer may be left: it must not touch who has the name then
                 del self._lanes[lane.name]
+        known = {id(lane.pace) for lane in self._lanes.values()}
+        self._paces = {endpoint_id: pace for endpoint_id, pace in self._paces.items() if id(pace) in known}
         if self._overtaken > len(self._pending):
             self._overtaken = 0
             for lane in self._lanes.values():
                 lane.waiting = [entry for entry in lane.waiting if self._pending.get(entry[2].id) is entry[2]]
                 heapq.heapify(lane.waiting)
+
+    def _new_lane(self, delivery: Delivery) -> _Lane:
+        pace = None
+        if delivery.cause != "test":
+            pace = self._paces.setdefault(delivery.endpoint_id, Pace())
+        return _Lane(delivery.lane, delivery.endpoint_id, pace, last_in_turn=delivery.cause == "replay")
 
     def _line_up(self, lane: _Lane, delivery: Delivery) -> None:
         heapq.heappush(lane.waiting, (delivery.due_at_ms, next(self._order), delivery))
@@ -178,7 +194,10 @@ class Queue:
         delivery, opens_at_ms = self._top(lane), lane.breaker.opens_at_ms()
         if delivery is None or opens_at_ms is None or len(lane.running) >= self._limits.per_endpoint:
             return None
-        return max(delivery.due_at_ms, lane.held_until_ms, opens_at_ms)
+        in_pace_ms = 0
+        if lane.pace is not None:
+            in_pace_ms = lane.pace.ready_at_ms(self._rate_of(lane.endpoint_id), spare=lane.last_in_turn)
+        return max(delivery.due_at_ms, lane.held_until_ms, opens_at_ms, in_pace_ms)
 
     def _unready(self, lane: _Lane) -> None:
         self._first.pop(lane.name, None)
@@ -192,8 +211,10 @@ class Queue:
             return self._more.popitem(last=False)[1]
         return None
 
-    def _start(self, lane: _Lane) -> Delivery:
+    def _start(self, lane: _Lane, now_ms: int) -> Delivery:
         _, _, delivery = heapq.heappop(lane.waiting)
+        if lane.pace is not None:
+            lane.pace.take(self._rate_of(lane.endpoint_id), now_ms)
         lane.running[delivery.id] = lane.breaker.started()
         self.open += 1
         return delivery

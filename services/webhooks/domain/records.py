@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import orjson
 
 from chassis.ids import derived_id
-from schemas.envelope import Envelope, seal, to_ms, to_timestamp
-from schemas.events import MessageEvent
+from schemas.envelope import Envelope, Payload, seal, to_ms, to_timestamp
 from schemas.tables import WebhookEndpoint
-from schemas.webhooks import WebhookAttempt, WebhookDelivery, WebhookTest
+from schemas.webhooks import WebhookAttempt, WebhookDelivery, WebhookReplay, WebhookTest
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.outcome import Verdict
+from services.webhooks.domain.replay import Replay
 
 SOURCE = "webhooks"
 
@@ -24,12 +24,12 @@ class Made:
     verdict: Verdict
 
 
-def body_of(event: Envelope[MessageEvent] | Envelope[WebhookTest], value: bytes) -> str:
+def body_of(event: Envelope[Payload], value: bytes) -> str:
     """The event byte for byte as it stands in Kafka, with `timestamp` added at the top."""
     return (b'{"timestamp":' + orjson.dumps(event.time) + b"," + value.lstrip()[1:]).decode()
 
 
-def first_delivery(event: Envelope[MessageEvent], value: bytes, endpoint: WebhookEndpoint) -> Envelope[WebhookDelivery]:
+def first_delivery(event: Envelope[Payload], value: bytes, endpoint: WebhookEndpoint) -> Envelope[WebhookDelivery]:
     """What is to be sent of an event to an endpoint; its id is a function of the two."""
     happened_ms = to_ms(event.time)
     data = WebhookDelivery(
@@ -62,6 +62,36 @@ def test_delivery(event: Envelope[WebhookTest], value: bytes) -> Envelope[Webhoo
     return _delivery_record(data, event.project_id)
 
 
+def replayed_delivery(event: Envelope[Payload], value: bytes, replay: Replay) -> Envelope[WebhookDelivery]:
+    """What is to be sent of an event once more: another delivery than the first one, of the same event id."""
+    asked = replay.asked
+    data = WebhookDelivery(
+        id=derived_id("whd", event.id, asked.webhook_id, replay.id),
+        endpoint_id=asked.webhook_id,
+        event_id=event.id,
+        event_type=event.type,
+        body=body_of(event, value),
+        attempt=1,
+        due_at_ms=replay.asked_at_ms,
+        created_at_ms=replay.asked_at_ms,
+        cause="replay",
+        replay_id=replay.id,
+    )
+    return _delivery_record(data, event.project_id)
+
+
+def replay_record(replay: Replay) -> Envelope[WebhookReplay]:
+    """How far a replay has come."""
+    return seal(
+        replay.asked,
+        record_id=derived_id("rec", replay.id, str(replay.version)),
+        source=SOURCE,
+        subject=replay.asked.webhook_id,
+        time_ms=replay.asked_at_ms,
+        project_id=replay.project_id,
+    )
+
+
 def delivery_record(delivery: Delivery) -> Envelope[WebhookDelivery]:
     """A pending delivery as it stands."""
     data = WebhookDelivery(
@@ -74,6 +104,7 @@ def delivery_record(delivery: Delivery) -> Envelope[WebhookDelivery]:
         due_at_ms=delivery.due_at_ms,
         created_at_ms=delivery.created_at_ms,
         cause=delivery.cause,
+        replay_id=delivery.replay_id,
     )
     return _delivery_record(data, delivery.project_id)
 
@@ -107,6 +138,7 @@ def attempt_record(delivery: Delivery, made: Made, following: Delivery | None) -
         response=verdict.response,
         next_attempt_at=None if following is None else to_timestamp(following.due_at_ms),
         cause=delivery.cause,
+        replay_id=delivery.replay_id,
     )
     return seal(
         data,

@@ -13,9 +13,9 @@ from chassis.log import Incoming, Log, Outgoing, outgoing, tombstone
 from chassis.partition_owner import OwnedPartition, PartitionOwner, Received, Step, Tenure
 from chassis.service import Crash
 from chassis.tail import Tail
-from schemas.envelope import decode, seal
+from schemas.envelope import by_type, decode, seal
 from schemas.topics import TOPICS, Topic
-from schemas.webhooks import WEBHOOK_DELIVERIES, WebhookDelivery
+from schemas.webhooks import WebhookDelivery
 from tests.kit import groups
 from tests.kit.broker import Broker
 from tests.kit.topics import everything_in, kafka_settings, new_topic, renamed
@@ -39,7 +39,7 @@ class Caller:
         if record.value is None:
             self.pending.pop(record.key, None)
         else:
-            self.pending[record.key] = decode(record.value, WEBHOOK_DELIVERIES).data
+            self.pending[record.key] = decode(record.value, by_type(WebhookDelivery)).data
 
     def input_position(self) -> int | None:
         raise AssertionError("there are no inputs")

@@ -1,12 +1,16 @@
 """Values the tests of webhooks start from."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from chassis.ids import event_id
 from schemas.envelope import Envelope, seal, to_timestamp
 from schemas.events import MessageQueued
 from schemas.tables import WebhookEndpoint
+from schemas.webhooks import WebhookReplay
 from services.webhooks.domain.delivery import Delivery
+from services.webhooks.domain.replay import Replay
+from services.webhooks.ports import Keeper
 
 NOW_MS = 1_790_000_000_123
 SECRET = "whsec_" + "A" * 43 + "="  # 32 zero bytes
@@ -26,6 +30,40 @@ def a_delivery(number: int = 1, *, endpoint: str = "whk_1", attempt: int = 1, du
         due_at_ms=due_at_ms,
         created_at_ms=NOW_MS,
     )
+
+
+def unpaced(_: str) -> float:
+    """The rate of endpoints whose pace is not what a test is about."""
+    return 1e9
+
+
+@dataclass(slots=True)
+class Begun:
+    """Stands in for who carries replays out (`services.webhooks.ports.Replaying`)."""
+
+    running: dict[str, Replay] = field(default_factory=dict)
+
+    def begin(self, replay: Replay, keeper: Keeper) -> None:
+        self.running.setdefault(replay.id, replay)
+
+    def end(self, replay_id: str) -> None:
+        self.running.pop(replay_id, None)
+
+
+def a_replay(
+    number: int = 1, *, event_id: str | None = None, only_failed: bool = False, event_types: Sequence[str] = ()
+) -> Replay:
+    asked = WebhookReplay(
+        id=f"rpl_{number}",
+        webhook_id="whk_1",
+        by="key_1",
+        event_id=event_id,
+        since=to_timestamp(NOW_MS - 60_000),
+        until=to_timestamp(NOW_MS),
+        event_types=list(event_types),
+        only_failed=only_failed,
+    )
+    return Replay(0, PROJECT, NOW_MS, asked)
 
 
 def an_event(

@@ -1,20 +1,22 @@
 """One attempt, from its endpoint to its record (R31, D93, D95, D97)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from standardwebhooks import Webhook
 
+from chassis.log import LogUnavailable, Outgoing
 from chassis.sealing import WrongSealingKey
-from schemas.envelope import Envelope, to_timestamp
-from schemas.tables import OldSecret
+from schemas.envelope import Envelope, Payload, to_timestamp
+from schemas.tables import EndpointHealth, OldSecret, WebhookEndpoint
 from schemas.webhooks import WebhookAttempt
 from services.webhooks.attempts import Attempts, PutOff, Settled
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.outcome import Answered, NoAnswer, Reply
 from services.webhooks.domain.schedule import Schedule
+from services.webhooks.health import HealthKeeper
 from tests.unit.webhooks.made import NOW_MS, SECRET, a_delivery, an_endpoint
 from tests.unit.webhooks.test_fan_out import Endpoints
 
@@ -31,6 +33,9 @@ class World:
     opened: Callable[[str], str] = lambda sealed: sealed
     owned: bool = True
     recorded: bool = True
+    reachable: bool = True
+    health: EndpointHealth | None = None
+    told: list[Envelope[Payload]] = field(default_factory=list)
     posts: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
     settled: list[tuple[WebhookAttempt | None, Delivery | None]] = field(default_factory=list)
 
@@ -38,8 +43,9 @@ class World:
     def attempts(self) -> Attempts:
         schedule = Schedule.of([timedelta(milliseconds=GAP_MS)])
         return Attempts(
-            self.endpoints, self, self, self, self, schedule=schedule, random_bits=lambda bits: 1 << (bits - 1)
-        )
+            self.endpoints, self, self, self, HealthKeeper(self), self,
+            schedule=schedule, random_bits=lambda bits: 1 << (bits - 1),
+        )  # fmt: skip
 
     def open(self, sealed: str) -> str:
         return self.opened(sealed)
@@ -56,6 +62,23 @@ class World:
     ) -> bool:
         self.settled.append((None if attempt is None else attempt.data, following))
         return self.recorded
+
+    async def append(self, partition: int, records: Sequence[Outgoing]) -> None:
+        raise AssertionError("an attempt writes its result, and nothing else")
+
+    def of(self, endpoint_id: str) -> EndpointHealth | None:
+        return self.health
+
+    async def change(
+        self, endpoint: WebhookEndpoint, health: EndpointHealth | None, events: Sequence[Envelope[Payload]]
+    ) -> None:
+        await self.publish(events)
+        self.health = health
+
+    async def publish(self, events: Sequence[Envelope[Payload]]) -> None:
+        if not self.reachable:
+            raise LogUnavailable("no ack")
+        self.told += events
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -110,9 +133,20 @@ async def test_the_last_failure_is_exhausted_and_closes() -> None:
     assert (attempt.outcome, attempt.status_code, attempt.error) == ("exhausted", None, "connect: refused")
 
 
-async def test_410_ends_the_delivery_at_its_first_attempt() -> None:
+async def test_410_ends_the_delivery_and_disables_the_endpoint_at_the_first_attempt() -> None:
     world = World(reply=Answered(410, None, ""))
     assert await world.attempts.make(a_delivery()) == Settled(None, failed=True)
+    assert world.health is not None
+    assert (world.health.disabled_at, world.health.disabled_reason) == (to_timestamp(NOW_MS), "gone")
+    assert [event.type for event in world.told] == ["endpoint.disabled"]
+
+
+async def test_what_follows_for_the_endpoint_is_in_the_log_before_the_result_or_the_attempt_counts_for_nothing() -> (
+    None
+):
+    world = World(reply=Answered(410, None, ""), reachable=False)
+    assert await world.attempts.make(a_delivery()) == PutOff(failed=True)
+    assert (world.settled, world.health) == ([], None)
 
 
 async def test_retry_after_moves_the_next_attempt() -> None:

@@ -4,16 +4,16 @@ import json
 
 from chassis.consume import Batch
 from chassis.log import Incoming
-from schemas.envelope import decode, encode, seal
+from schemas.envelope import by_type, decode, encode, seal
 from schemas.topics import TOPICS
-from schemas.webhooks import WEBHOOK_DELIVERIES, WebhookTest
+from schemas.webhooks import WebhookDelivery, WebhookTest
 from services.webhooks.attempts import Settled
 from services.webhooks.domain.delivery import Delivery, delivery_of
 from services.webhooks.domain.outcome import Answered
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.handlers import Commands
 from tests.kit.examples import examples_of
-from tests.unit.webhooks.made import NOW_MS, PROJECT, a_delivery, an_endpoint
+from tests.unit.webhooks.made import NOW_MS, PROJECT, a_delivery, an_endpoint, unpaced
 from tests.unit.webhooks.test_attempts import World
 from tests.unit.webhooks.test_fan_out import Endpoints
 
@@ -36,7 +36,7 @@ def asked() -> bytes:
 
 async def the_delivery() -> Delivery:
     (made,) = await Commands().handle(a_batch(asked()))
-    return delivery_of(decode(made.value, WEBHOOK_DELIVERIES), 0, None)
+    return delivery_of(decode(made.value, by_type(WebhookDelivery)), 0, None)
 
 
 async def test_a_test_becomes_one_delivery_of_its_event_however_often_it_is_read() -> None:
@@ -64,7 +64,7 @@ async def test_a_test_that_fails_is_not_tried_again_and_reaches_a_disabled_endpo
 
 
 async def test_a_test_starts_beside_everything_that_keeps_the_endpoint_from_its_events() -> None:
-    queue = Queue(Limits(per_endpoint=1, shared=20, total=80))
+    queue = Queue(Limits(per_endpoint=1, shared=20, total=80), unpaced)
     queue.put(a_delivery(1))
     queue.put(a_delivery(2))
     assert queue.take(NOW_MS) == [a_delivery(1)]  # as many as it may have

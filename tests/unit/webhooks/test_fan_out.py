@@ -8,13 +8,13 @@ import pytest
 from chassis.consume import Batch
 from chassis.failures import Retry
 from chassis.log import Incoming, Outgoing
-from schemas.envelope import Envelope, decode, encode
+from schemas.envelope import Envelope, by_type, decode, encode
 from schemas.tables import WebhookEndpoint
-from schemas.topics import TOPICS
-from schemas.webhooks import WEBHOOK_DELIVERIES, WebhookDelivery
+from schemas.topics import TOPICS, Topic
+from schemas.webhooks import WebhookDelivery
 from services.webhooks.handlers import FanOut
 from tests.kit.examples import examples_of
-from tests.unit.webhooks.made import NOW_MS, an_endpoint, an_event
+from tests.unit.webhooks.made import NOW_MS, PROJECT, an_endpoint, an_event
 
 EVENTS = TOPICS["message-events"]
 
@@ -24,7 +24,9 @@ class Endpoints:
         self._endpoints = endpoints
         self._fresh = fresh
 
-    def get(self, endpoint_id: str) -> WebhookEndpoint | None:
+    async def find(self, endpoint_id: str) -> WebhookEndpoint | None:
+        if not self._fresh:
+            raise Retry(0.5, "not known as of now")
         return next((endpoint for endpoint in self._endpoints if endpoint.id == endpoint_id), None)
 
     def of_project(self, project_id: str) -> Iterable[WebhookEndpoint]:
@@ -44,7 +46,7 @@ def a_batch(*values: bytes) -> Batch:
 
 
 def read(made: Sequence[Outgoing]) -> list[Envelope[WebhookDelivery]]:
-    return [decode(record.value, WEBHOOK_DELIVERIES) for record in made]
+    return [decode(record.value, by_type(WebhookDelivery)) for record in made]
 
 
 async def test_one_delivery_per_event_and_endpoint_that_wants_it() -> None:
@@ -83,9 +85,12 @@ async def test_nothing_is_decided_on_endpoints_of_yesterday() -> None:
         await FanOut(Endpoints(an_endpoint(), fresh=False)).handle(a_batch(encode(an_event())))
 
 
-async def test_every_event_of_the_contract_goes_out() -> None:
-    for example in examples_of("message-events"):
-        event = decode(example.value, EVENTS.types)
-        endpoint = an_endpoint(project=event.project_id, created_ms=0)
-        (delivery,) = read(await FanOut(Endpoints(endpoint)).handle(a_batch(example.value)))
-        assert json.loads(delivery.data.body) == {"timestamp": event.time, **json.loads(example.value)}
+@pytest.mark.parametrize("topic", [EVENTS, TOPICS["account-events"]], ids=lambda topic: topic.entry)
+async def test_every_event_of_the_contract_goes_out_but_what_speaks_of_the_whole_installation(topic: Topic) -> None:
+    for example in examples_of(topic.entry):
+        event = decode(example.value, topic.types)
+        endpoint = an_endpoint("whk_other", project=event.project_id or PROJECT, created_ms=0)
+        batch = Batch(topic, 3, 0, 0, [(a_record(example.value), event)])
+        made = read(await FanOut(Endpoints(endpoint)).handle(batch))
+        bodies = [json.loads(delivery.data.body) for delivery in made]
+        assert bodies == ([{"timestamp": event.time, **json.loads(example.value)}] if event.project_id else [])

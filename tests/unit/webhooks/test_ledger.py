@@ -62,7 +62,7 @@ Said = tuple[int, int | None]  # number of the delivery, attempt; None is a tomb
 def test_a_restored_partition_knows_what_the_running_one_knew_once_it_wrote_what_counts(said: list[Said]) -> None:
     log = list(said)
     ledger = folded(log)
-    log += [(number_of(key), None if standing is None else standing.attempt) for key, standing in ledger.overruled(99)]
+    log += [(number_of(key), None if standing is None else standing.version) for key, standing in ledger.overruled(99)]
     compacted = list({number: (number, attempt) for number, attempt in log}.values())
     assert folded(log).overruled(99) == []
     assert folded(compacted).pending == ledger.pending

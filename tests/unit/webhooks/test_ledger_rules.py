@@ -13,7 +13,7 @@ from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.queue import Limits, Queue
 from services.webhooks.domain.records import delivery_record
 from services.webhooks.handlers import DeliveryPartition
-from tests.unit.webhooks.made import NOW_MS, a_delivery
+from tests.unit.webhooks.made import NOW_MS, Begun, a_delivery, unpaced
 
 TENURE = Tenure(0, NOW_MS)
 TOPIC = TOPICS["webhook-deliveries"].name
@@ -27,8 +27,8 @@ class Log:
         self.take_over()
 
     def take_over(self) -> None:
-        self.queue = Queue(Limits(10, 100, 200))
-        self.view = DeliveryPartition(0, self.queue, lambda: None)
+        self.queue = Queue(Limits(10, 100, 200), unpaced)
+        self.view = DeliveryPartition(0, self.queue, Begun(), lambda: None)
         self.applied = 0
         self.read()
 

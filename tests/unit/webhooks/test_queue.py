@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.queue import Limits, Queue
-from tests.unit.webhooks.made import NOW_MS, a_delivery
+from tests.unit.webhooks.made import NOW_MS, a_delivery, unpaced
 
 LIMITS = Limits(per_endpoint=5, shared=20, total=80)
 
 
 def filled(*deliveries: Delivery, limits: Limits = LIMITS) -> Queue:
-    queue = Queue(limits)
+    queue = Queue(limits, unpaced)
     for delivery in deliveries:
         queue.put(delivery)
     return queue
@@ -152,7 +152,7 @@ def test_what_is_forgotten() -> None:
 
 
 def test_partitions_that_come_and_go_leave_nothing_behind() -> None:
-    queue = Queue(LIMITS)
+    queue = Queue(LIMITS, unpaced)
     for _ in range(50):
         for number in range(100):
             queue.put(a_delivery(number, due_at_ms=NOW_MS + 9000))
@@ -168,7 +168,7 @@ def test_an_endpoint_with_nothing_running_starts_at_once_whatever_the_others_do(
     data: st.DataObject, shared: int, per_endpoint: int
 ) -> None:
     """Endpoints hang, fail and succeed in any order; one that never failed and has something due is never kept waiting."""
-    queue, now = Queue(Limits(per_endpoint, shared, 1000)), NOW_MS
+    queue, now = Queue(Limits(per_endpoint, shared, 1000), unpaced), NOW_MS
     running: list[Delivery] = []
     failed: set[str] = set()
     for _ in range(data.draw(st.integers(1, 40))):

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.queue import Limits, Queue
-from tests.unit.webhooks.made import NOW_MS, a_delivery
+from tests.unit.webhooks.made import NOW_MS, a_delivery, unpaced
 
 LIMITS = Limits(per_endpoint=2, shared=3, total=5)
 ENDPOINTS = [f"whk_{n}" for n in range(7)]  # more than may be open in all
@@ -21,7 +21,7 @@ def delivery_to(endpoint: str, number: int, *, due: int = NOW_MS) -> Delivery:
 
 def test_r31_what_stands_in_line_for_a_socket_is_looked_at_again_when_it_is_its_turn() -> None:
     """What was due is closed meanwhile; what is behind it is due in five hours, and must wait for that."""
-    queue = Queue(Limits(per_endpoint=1, shared=1, total=1))
+    queue = Queue(Limits(per_endpoint=1, shared=1, total=1), unpaced)
     queue.put(delivery_to("other", 1))
     (running,) = queue.take(NOW_MS)
     queue.put(delivery_to("one", 1))
@@ -35,7 +35,7 @@ def test_r31_what_stands_in_line_for_a_socket_is_looked_at_again_when_it_is_its_
 
 
 def test_r31_an_endpoint_that_was_forgotten_does_not_disturb_itself_when_it_comes_back() -> None:
-    queue = Queue(Limits(per_endpoint=1, shared=1, total=1))
+    queue = Queue(Limits(per_endpoint=1, shared=1, total=1), unpaced)
     queue.put(delivery_to("one", 1, due=NOW_MS + 1000))
     queue.remove(delivery_to("one", 1).id)
     queue.sweep(NOW_MS)
@@ -54,7 +54,7 @@ class QueueRules(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Queue(LIMITS)
+        self.queue = Queue(LIMITS, unpaced)
         self.now = NOW_MS
         self.pending: dict[str, Delivery] = {}
         self.open: dict[str, Delivery] = {}
