@@ -13,10 +13,13 @@ from chassis.http import HttpServer, create_app
 from chassis.log import Log
 from chassis.presence import TopicsPresence
 from chassis.service import Crash, Part
-from schemas.topics import TOPICS, Topic
+from schemas.topics import TOPICS, Topic, message_inputs
 from services.analytics.adapters.attempt_reads import ClickHouseAttempts
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.adapters.feed_reads import ClickHouseFeed
+from services.analytics.adapters.ledger_book import LedgerBook
+from services.analytics.adapters.ledger_log import KafkaLedgerLog
+from services.analytics.adapters.ledger_reads import ClickHouseLedger
 from services.analytics.adapters.message_reads import ClickHouseMessages
 from services.analytics.adapters.projection import ClickHouseProjection
 from services.analytics.adapters.questions import Questions
@@ -25,8 +28,10 @@ from services.analytics.adapters.schema import retention
 from services.analytics.api.asking import add_routers
 from services.analytics.api.attempts import attempt_routes
 from services.analytics.api.events import event_routes
+from services.analytics.api.ledger import ledger_routes
 from services.analytics.api.messages import message_routes
 from services.analytics.api.sandbox import sandbox_routes
+from services.analytics.audit import Audit, Auditor
 from services.analytics.handlers import Ingest
 from services.analytics.metrics import LAG
 from services.analytics.settings import AnalyticsSettings
@@ -34,9 +39,13 @@ from services.analytics.settings import AnalyticsSettings
 GROUP = "analytics"
 FEED = ("message-events", "account-events")  # what `GET /v1/events` gives out; calls of endpoints are no events
 SOURCES = (TOPICS["message-events"], TOPICS["account-events"], TOPICS["webhook-attempts"], TOPICS["sandbox-mails"])
+INPUTS = (message_inputs("express"), message_inputs("standard"))
+ROUTER = "router"  # the group that decides on them
 
 # Seconds between two polls of an idle group. A short one costs more than all else that an idle analytics does.
 _POLL = 0.1
+# The ledger looks no further back than this before the events' retention: both sides drop what is older, each in its time.
+_LEDGER_MARGIN = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -46,7 +55,12 @@ class AnalyticsService:
 
 
 async def build(
-    settings: AnalyticsSettings, *, group: str = GROUP, topics: Sequence[Topic] = SOURCES
+    settings: AnalyticsSettings,
+    *,
+    group: str = GROUP,
+    topics: Sequence[Topic] = SOURCES,
+    inputs: Sequence[Topic] = INPUTS,
+    router: str = ROUTER,
 ) -> AnalyticsService:
     """Everything in the order it starts: HTTP first, so that health can be asked while ClickHouse is waited for."""
     clock, crash = SystemClock(), Crash()
@@ -70,15 +84,33 @@ async def build(
     LAG.set_function(consumer.lag)
     presence = TopicsPresence(settings.kafka, clock, topics)
     app = create_app("analytics", lambda: [*presence.missing(), *clickhouse.ready(), *consumer.ready()])
-    questions = Questions(clickhouse, clock, deadline=settings.read_deadline.total_seconds())
+    deadline = settings.read_deadline.total_seconds()
+    questions = Questions(clickhouse, clock, deadline=deadline)
+    events = next(topic for topic in topics if topic.entry == "message-events")
+    audit = Audit(
+        ClickHouseLedger(questions, events),
+        KafkaLedgerLog(settings.kafka, clock, events, inputs, group=group, router=router),
+        LedgerBook(settings.state_dir / "ledger.sqlite"),
+        clock,
+    )
+    auditor = Auditor(
+        audit,
+        clock,
+        crash,
+        every=settings.ledger_every.total_seconds(),
+        window=_kept("message-events") - _LEDGER_MARGIN,
+    )
     add_routers(
         app,
-        routers(questions, clock, topics, pending_window=settings.pending_window),
+        [
+            *routers(questions, clock, topics, pending_window=settings.pending_window),
+            ledger_routes(audit, clock, deadline=deadline),
+        ],
         clock,
         secret=settings.internal_secret.get_secret_value().encode(),
     )
     http = HttpServer(app, settings.host, settings.port, crash)
-    return AnalyticsService(parts=(http, presence, log, clickhouse, consumer), crash=crash)
+    return AnalyticsService(parts=(http, presence, log, clickhouse, consumer, auditor), crash=crash)
 
 
 def routers(

@@ -12,3 +12,8 @@ QUERIES_FAILED = Counter("analytics_queries_failed_total", "Reads that ClickHous
 LAG = Gauge("analytics_lag_records", "Records behind the end of the assigned partitions.")
 BEHIND = Gauge("analytics_behind_seconds", "Age of the newest record of the last insert, when it could be read.")
 STORE_UP = Gauge("analytics_clickhouse_up", "1 while the last call of ClickHouse went well.")
+# The names that alert rules know, whichever service counts.
+LEDGER_DRIFT = Gauge("sendarix_ledger_drift", "Messages that ClickHouse and the log have otherwise, by hour.", ["hour"])
+LEDGER_HOURS = Gauge("sendarix_ledger_drifting_hours", "Hours of acceptance that drift.")
+LEDGER_MISSING = Gauge("sendarix_ledger_missing", "Messages that were accepted and have no event.")
+LEDGER_COMPARED = Gauge("sendarix_ledger_compared_timestamp_seconds", "When both sides were last compared (Unix time).")

@@ -3,12 +3,14 @@
 Every answer is of one project; all raise StoreUnavailable.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
+from chassis.log import Incoming
 from services.analytics.domain.attempts import AttemptRow, EndpointAttempt
 from services.analytics.domain.cursors import AttemptCursor, Positions
 from services.analytics.domain.feed import FeedEntry, Heads
+from services.analytics.domain.ledger import Account, Counts, Hours, Moves, Octets, Standing
 from services.analytics.domain.message_filters import MessagesQuery
 from services.analytics.domain.messages import Message
 from services.analytics.domain.rows import EventRow
@@ -17,6 +19,10 @@ from services.analytics.domain.sandbox import SandboxQuery, SandboxRow
 
 class StoreUnavailable(Exception):
     """ClickHouse is away, or refuses: ask again later. Nothing is lost, the log has it."""
+
+
+class LogAway(Exception):
+    """Kafka did not say what the ledger asked of it: ask again later."""
 
 
 class Projection(Protocol):
@@ -74,3 +80,66 @@ class SandboxReads(Protocol):
         ...
 
     async def sandbox_mail(self, project_id: str, message_id: str) -> SandboxRow | None: ...
+
+
+class Counted(NamedTuple):
+    """What the tables hold of some hours; they hold all that stands before `reach` in the log, and nothing behind it."""
+
+    accounts: Mapping[Account, Counts]
+    reach: Positions
+
+
+class LedgerTables(Protocol):
+    """ClickHouse's side of the ledger; without a project it is counted of all."""
+
+    async def counted(self, hours: Hours, project_id: str | None) -> Counted: ...
+
+
+class LedgerLog(Protocol):
+    """The log's side: positions are of the partitions of message-events and message-inputs. All raise LogAway."""
+
+    async def beginnings(self) -> Positions: ...
+
+    async def ends(self) -> Positions:
+        """Of the events."""
+        ...
+
+    async def inserted(self) -> Positions:
+        """Below, all events are in ClickHouse."""
+        ...
+
+    async def decided(self) -> Positions:
+        """Below, the router has decided on all inputs, and their events are in the log."""
+        ...
+
+    def read(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Incoming]]:
+        """What lies between them, in pieces."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class LedgerBook(Protocol):
+    """What the ledger has counted, and how far it has read: each call changes both or neither."""
+
+    def positions(self) -> Positions: ...
+
+    def standings(self, messages: Iterable[Octets]) -> Mapping[Octets, Standing]:
+        """Of those that have one."""
+        ...
+
+    def keep(self, moves: Moves, positions: Positions) -> None: ...
+
+    def keep_missing(self, missing: Mapping[Octets, str], positions: Positions) -> None:
+        """Messages without an event, with their projects."""
+        ...
+
+    def counts(self, hours: Hours, project_id: str | None) -> Mapping[Account, Counts]: ...
+
+    def missing(self, hours: Hours, project_id: str | None) -> Mapping[Account, int]: ...
+
+    def forget(self, before_ms: int) -> None: ...
+
+    def begin_anew(self, reason: str) -> None: ...
+
+    def close(self) -> None: ...

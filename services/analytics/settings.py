@@ -32,3 +32,5 @@ class AnalyticsSettings(ServiceSettings):
     insert_linger: Duration = timedelta(seconds=0.05)
     # A read that takes longer is answered 503; ingest gives up at about the same time.
     read_deadline: Duration = timedelta(seconds=5)
+    # How often the log and ClickHouse are compared (R37). It costs a few counts of recent messages.
+    ledger_every: Duration = timedelta(seconds=5)

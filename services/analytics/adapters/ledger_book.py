@@ -126,14 +126,18 @@ def _opened(path: Path) -> sqlite3.Connection:
     """The file, laid out and ours alone. Raises sqlite3.DatabaseError, also where it is of another version."""
     rows = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
     try:
-        rows.execute("PRAGMA locking_mode = EXCLUSIVE")
-        rows.execute("PRAGMA journal_mode = WAL")
-        rows.execute("PRAGMA synchronous = NORMAL")  # a power cut may take the last transactions, positions and all
-        if rows.execute("PRAGMA user_version").fetchone() == (0,):
-            rows.executescript(_LAYOUT)
-        if rows.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-            raise sqlite3.DatabaseError("it is of another version")
+        _lay_out(rows)
     except sqlite3.DatabaseError:
         rows.close()
         raise
     return rows
+
+
+def _lay_out(rows: sqlite3.Connection) -> None:
+    rows.execute("PRAGMA locking_mode = EXCLUSIVE")
+    rows.execute("PRAGMA journal_mode = WAL")
+    rows.execute("PRAGMA synchronous = NORMAL")  # a power cut may take the last transactions, positions and all
+    if rows.execute("PRAGMA user_version").fetchone() == (0,):
+        rows.executescript(_LAYOUT)
+    if rows.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+        raise sqlite3.DatabaseError("it is of another version")

@@ -3,7 +3,6 @@
 It must never commit an offset, nor learn anything from the consumer that feeds ClickHouse but how far that has come.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition

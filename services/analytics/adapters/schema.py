@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.analytics.adapters.migrations import m0001_tables, m0002_sandbox
+from services.analytics.adapters.migrations import m0001_tables, m0002_sandbox, m0005_ledger
 
 HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
@@ -36,6 +36,7 @@ class Migration:
 MIGRATIONS: Sequence[Migration] = (
     Migration("0001_tables", m0001_tables.STATEMENTS),
     Migration("0002_sandbox", m0002_sandbox.STATEMENTS),
+    Migration("0005_ledger", m0005_ledger.STATEMENTS),
 )
 
 

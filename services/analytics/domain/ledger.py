@@ -136,6 +136,17 @@ def fact_of(value: bytes | None) -> Fact | None:
     return None if message is None else Fact(message, project_id, standing)
 
 
+def submission_of(value: bytes | None, landed_ms: int) -> tuple[Octets, str] | None:
+    """The message and project of a `Submit`; None where it is void: it landed too late, or can not be read."""
+    try:
+        submit = orjson.loads(value or b"")
+        message, project_id = message_octets(submit["subject"]), str(submit["projectid"])
+        late = landed_ms > submit["data"]["valid_until_ms"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return None if late or message is None else (message, project_id)
+
+
 def fold(known: Mapping[Octets, Standing], facts: Iterable[Fact]) -> Moves:
     """Move on from `known` (the standings of these messages, where they have one)."""
     standings: dict[Octets, Standing] = {}
@@ -199,7 +210,11 @@ def ledger_view(found: Iterable[Balance]) -> Json:
 
 
 def _side(counts: Counts) -> Json:
-    return {QUEUED: counts[QUEUED], **{word: counts[word] for word in ENDS}, "open": {word: counts[word] for word in OPEN}}
+    return {
+        QUEUED: counts[QUEUED],
+        **{word: counts[word] for word in ENDS},
+        "open": {word: counts[word] for word in OPEN},
+    }
 
 
 def _up(ms: int) -> int:

@@ -1,11 +1,17 @@
 """A real ClickHouse, and the read side on it."""
 
-from collections.abc import AsyncIterator, Iterator
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
-from tests.integration.analytics.bench import Bench, built
+from chassis.log import Log
+from schemas.topics import TOPICS, Topic
+from tests.integration.analytics.bench import SOURCES, Bench, built
+from tests.integration.analytics.whole import PARTITIONS, Source
+from tests.kit.broker import Broker
 from tests.kit.clickhouse import Database, any_clickhouse, new_database
+from tests.kit.topics import kafka_settings, new_topic, renamed
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +32,22 @@ def clickhouse(clickhouse_url: str) -> Iterator[Database]:
 async def bench(clickhouse: Database) -> AsyncIterator[Bench]:
     async with built(clickhouse) as found:
         yield found
+
+
+@pytest.fixture
+async def source(broker: Broker) -> AsyncIterator[Source]:
+    log = Log(kafka_settings(broker.bootstrap_servers), client_id="test")
+    await log.start()
+    inputs = [TOPICS["message-inputs.express"], TOPICS["message-inputs.standard"]]
+    yield Source(broker, log, await _made(broker, SOURCES), await _made(broker, inputs))
+    await log.stop()
+
+
+async def _made(broker: Broker, topics: Sequence[Topic]) -> list[Topic]:
+    names = [await new_topic(broker.bootstrap_servers, partitions=PARTITIONS) for _ in topics]
+    return [renamed(topic, name, partitions=PARTITIONS) for topic, name in zip(topics, names, strict=True)]
+
+
+@pytest.fixture
+def group() -> str:
+    return f"analytics-{secrets.token_hex(4)}"

@@ -1,14 +1,7 @@
 """The whole service on a real Kafka and a real ClickHouse: events in, answers out (R30, R35, R39; D100 to D102)."""
 
-import asyncio
-import random
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -16,53 +9,15 @@ from aiokafka.admin import NewTopic
 from prometheus_client import REGISTRY
 
 from chassis.clock import SystemClock
-from chassis.ids import parse_message_id
-from chassis.log import Log, Outgoing
-from schemas.envelope import Envelope, encode
-from schemas.events import MessageEvent
-from schemas.topics import Topic, dlq_name
-from services.analytics.app import build
-from services.analytics.settings import AnalyticsSettings
-from tests.integration.analytics.bench import SECRET, SOURCES, Api, Json, answering
-from tests.kit.broker import Broker, free_ports
+from chassis.log import Outgoing
+from schemas.envelope import encode
+from schemas.topics import dlq_name
+from tests.integration.analytics.bench import Api, Json
+from tests.integration.analytics.whole import PARTITIONS, Source, feed_of, lives, running, until
+from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database, new_database
 from tests.kit.history import History
-from tests.kit.topics import admin, everything_in, kafka_settings, new_topic, renamed
-
-PARTITIONS = 3
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Source:
-    """Topics of the test's own, and who writes them."""
-
-    broker: Broker
-    log: Log
-    topics: Sequence[Topic]
-
-    async def write(self, *envelopes: Envelope[Any]) -> None:
-        await self.write_raw(*(self._outgoing(envelope) for envelope in envelopes))
-
-    async def write_raw(self, *records: Outgoing) -> None:
-        await self.log.append(records, within=10)
-
-    def _outgoing(self, envelope: Envelope[Any]) -> Outgoing:
-        topic = next(topic for topic in self.topics if envelope.type in topic.records)
-        known = parse_message_id(envelope.subject)
-        partition = 0 if known is None else known.partition
-        return Outgoing(topic.name, envelope.subject, encode(envelope), partition)
-
-
-@pytest.fixture
-async def source(broker: Broker) -> AsyncIterator[Source]:
-    names = [await new_topic(broker.bootstrap_servers, partitions=PARTITIONS) for _ in SOURCES]
-    log = Log(kafka_settings(broker.bootstrap_servers), client_id="test")
-    await log.start()
-    yield Source(
-        broker, log, [renamed(topic, name, partitions=PARTITIONS) for topic, name in zip(SOURCES, names, strict=True)]
-    )
-    await log.stop()
+from tests.kit.topics import admin, everything_in
 
 
 @pytest.fixture
@@ -70,70 +25,9 @@ def history() -> History:
     return History(SystemClock().now_ms() - 60_000, partitions=PARTITIONS)
 
 
-@pytest.fixture
-def group() -> str:
-    return f"analytics-{secrets.token_hex(4)}"
-
-
-@asynccontextmanager
-async def running(source: Source, database: Database, group: str) -> AsyncIterator[Api]:
-    """Analytics as its process runs it, started and stopped in order."""
-    (port,) = free_ports(1)
-    settings = AnalyticsSettings.model_validate(
-        {
-            "port": port,
-            "clickhouse_url": database.url,
-            "clickhouse_database": database.name,
-            "internal_secret": SECRET.decode(),
-            "kafka": kafka_settings(source.broker.bootstrap_servers),
-        }
-    )
-    service = await build(settings, group=group, topics=source.topics)
-    starting = asyncio.gather(*[_start_in_order(service.parts)])
-    try:
-        async with aiohttp.ClientSession() as session:
-            await answering(session, f"http://127.0.0.1:{port}")
-            yield Api(session, f"http://127.0.0.1:{port}")
-    finally:
-        starting.cancel()
-        for part in reversed(service.parts):
-            await part.stop()
-    assert not service.crash._reported.done()
-
-
-async def _start_in_order(parts: Sequence[Any]) -> None:
-    for part in parts:
-        await part.start()
-
-
-async def until(ask: Callable[[], Awaitable[T | None]], *, within: float = 30) -> T:
-    """The first answer that is not None."""
-    async with asyncio.timeout(within):
-        while (found := await ask()) is None:  # what is awaited lies behind HTTP
-            await asyncio.sleep(0.02)
-        return found
-
-
 def rows_inserted() -> float:
     """By this process, whether or not the store had them already."""
     return REGISTRY.get_sample_value("analytics_rows_total", {"table": "events_raw"}) or 0
-
-
-async def feed_of(api: Api, count: int) -> list[Json]:
-    """The feed once it holds `count` events."""
-
-    async def there() -> list[Json] | None:
-        status, _ = await api.call("/v1/events")
-        found = await api.pages("/v1/events", limits=iter(lambda: 100, None)) if status == 200 else []
-        return found if len(found) >= count else None
-
-    return await until(there)
-
-
-def lives(history: History, count: int) -> list[Envelope[MessageEvent]]:
-    chance = random.Random(13)
-    steps = ["queued", "accepted", "deferred", "delivered"]
-    return [event for n in range(count) for event in history.life(*steps[: chance.randint(1, 4)], tags=[f"t{n % 2}"])]
 
 
 async def test_events_in_answers_out_R30_R35(
