@@ -19,6 +19,7 @@ from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Table, Tables
 from chassis.tail import Tail
+from schemas.alerts import AlertRule, AlertState
 from schemas.envelope import Payload
 from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
@@ -27,6 +28,7 @@ from schemas.topics import TOPICS
 from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
 from services.ingest.adapters.blobs import StoredContents, Sweeper
+from services.ingest.adapters.dead_letters import ReadDeadLetters
 from services.ingest.adapters.directory import KeyIndex, SenderDirectory, TableFreshness
 from services.ingest.adapters.dkim_keys import NewKeyPairs
 from services.ingest.adapters.dns import ResolvedRecords
@@ -38,6 +40,7 @@ from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
 from services.ingest.adapters.key_usage import TableKeyUsage
 from services.ingest.adapters.latest import ObservedDelivery
+from services.ingest.adapters.originals import LoggedOriginals
 from services.ingest.adapters.queue_controls import TableQueueControls
 from services.ingest.adapters.rate_limits import MemoryRateLimits, ValkeyRateLimits
 from services.ingest.adapters.rendering import RenderingPool
@@ -48,9 +51,11 @@ from services.ingest.adapters.templates import TableTemplates
 from services.ingest.adapters.versions import TableVersions
 from services.ingest.admission import Admission
 from services.ingest.api import errors
+from services.ingest.api.alerts import alerts_router
 from services.ingest.api.bodies import Mails
 from services.ingest.api.commands import commands_router
 from services.ingest.api.dashboard import Dashboard
+from services.ingest.api.dead_letters import dead_letters_router
 from services.ingest.api.documents import documents_router
 from services.ingest.api.domains import domains_router
 from services.ingest.api.edge import Edge, Gate
@@ -71,6 +76,7 @@ from services.ingest.api.upstreams import upstreams_router
 from services.ingest.api.webhooks import webhooks_router
 from services.ingest.domain.unsubscribe import UnsubscribeLinks
 from services.ingest.handlers import AcceptMessage
+from services.ingest.management.alerts import ManageAlerts, kept_alerts
 from services.ingest.management.commands import ManageMessages
 from services.ingest.management.domains import ManageDomains
 from services.ingest.management.endpoints import ManageEndpoints
@@ -85,6 +91,7 @@ from services.ingest.management.suppressions import ManageSuppressions
 from services.ingest.management.templates import ManageTemplates
 from services.ingest.management.unsubscribe import Unsubscribe
 from services.ingest.management.upstreams import ManageUpstreams, kept_upstreams
+from services.ingest.redrives import Failed
 from services.ingest.settings import IngestSettings, seals_of
 from services.ingest.streams import Streams
 
@@ -261,7 +268,8 @@ def _app(
     app = create_app("Sendarix", missing)
     errors.install(app)
     gate = Gate(admission, clock)
-    mails = Mails(ByteBudget(settings.large_body_memory))
+    memory = ByteBudget(settings.large_body_memory)
+    mails = Mails(memory)
     send = sending(gate, accept, mails)
     app.include_router(messages_router(gate, send, sending(gate, accept.batch, mails), reads))
     streams = _streams(settings, clock, admission, crash)
@@ -278,11 +286,25 @@ def _app(
     app.include_router(keys_router(gate, ManageKeys(clock, TableEntities(keys, clock), senders, far.usage)))
     app.include_router(domains_router(gate, managed_domains))
     app.include_router(projects_router(gate, ManageProjects(clock, TableEntities(projects, clock))))
+    failed = Failed(ids, ReadDeadLetters(far.analytics), _originals(settings, clock), contents)
+    app.include_router(dead_letters_router(gate, reads, accept, failed, memory))
+    _add_alerts(app, gate, clock, far)
     _add_delivery(app, gate, settings, clock, far)
     app.include_router(documents_router())
     app.mount("/dashboard", Dashboard(settings.dashboard_dir))
     app.include_router(event_pages_router())
     return app, Shortcut(app, direct(app, send)), admission, streams
+
+
+def _originals(settings: IngestSettings, clock: Clock) -> LoggedOriginals:
+    return LoggedOriginals(settings.kafka, clock, client_id=f"ingest-{settings.instance}-originals")
+
+
+def _add_alerts(app: FastAPI, gate: Gate, clock: Clock, far: Far) -> None:
+    rules = TableVersions(far.tables.table(TOPICS["alert-rules"], AlertRule), clock)
+    states = far.tables.table(TOPICS["alert-states"], AlertState)
+    kept = kept_alerts(clock, rules, LogAccountEvents(far.log))
+    app.include_router(alerts_router(gate, ManageAlerts(kept, states)))
 
 
 def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clock, far: Far) -> None:

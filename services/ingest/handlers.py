@@ -92,19 +92,22 @@ class AcceptMessage:
         self._submissions = submissions
         self._idempotency = idempotency
         self._contents = contents
-        drafting = Drafting(clock, ids, senders, submissions, templates, render)
-        self._one, self._many = OneMail(drafting), MailBatch(drafting)
+        self.drafting = Drafting(clock, ids, senders, submissions, templates, render)
+        self._one, self._many = OneMail(self.drafting), MailBatch(self.drafting)
 
     async def __call__(self, request: SendRequest) -> Answer:
         """`POST /messages`. Raises Refused."""
-        return await self._take(request, self._one)
+        return await self.take(request, self._one)
 
     async def batch(self, request: SendRequest) -> Answer:
         """`POST /messages/batch`. Raises Refused."""
-        return await self._take(request, self._many)
+        return await self.take(request, self._many)
 
-    async def _take(self, request: SendRequest, sending: Sending) -> Answer:
-        """1 parse, 2 fingerprint, 3 look the key up, 4 validate and decide, 5 store what is large, 6 claim, 7 submit."""
+    async def take(self, request: SendRequest, sending: Sending) -> Answer:
+        """1 parse, 2 fingerprint, 3 look the key up, 4 validate and decide, 5 store what is large, 6 claim, 7 submit.
+
+        Raises Refused.
+        """
         deadline = self._deadline()
         keyed = await aside(len(request.raw), sending.parse, request.raw, request.key_headers)  # 1
         try:

@@ -139,6 +139,10 @@ class Contents(Protocol):
         """Returns when it is stored; a repeat is harmless. Raises ContentsAway."""
         ...
 
+
+class KeptContents(Protocol):
+    """The other direction."""
+
     async def fetch(self, blob: Blob) -> memoryview:
         """What was kept. Raises ContentsAway, ContentsGone."""
         ...

@@ -129,7 +129,7 @@ class MailBatch:
         check_size(found)
         now_ms = self._drafting.clock.now_ms()
         origin = Origin(caller, new_id("bat", now_ms), now_ms, "batch", request_id)
-        outcomes = await self._drafted(origin, found)
+        outcomes = await drafted(self._drafting, origin, found)
         if batch.strict:
             check_all(outcomes)
         items = [outcome for outcome in outcomes if isinstance(outcome, AcceptedItem)]
@@ -150,7 +150,7 @@ class MailBatch:
             if isinstance(submission, Refused):
                 raise submission
             items.append(AcceptedItem(index, await self._drafting.filled(submission, accepted.template), accepted))
-            await _turn(len(items))
+            await turn(len(items))
         return items
 
     async def _read(self, keyed: KeyedBody, items: Sequence[object]) -> list[Submission | Refused]:
@@ -158,36 +158,37 @@ class MailBatch:
         found: list[Submission | Refused] = []
         for first in range(0, len(items), _AT_ONCE):
             found += await aside(keyed.octets, read_items, items[first : first + _AT_ONCE])
-            await _turn(0)
+            await turn(0)
         return found
 
-    async def _drafted(
-        self, origin: Origin, found: Sequence[Submission | Refused]
-    ) -> list[AcceptedItem | Refused]:  # fmt: skip
-        ends = self._drafting.clock.monotonic() + DRAFTING_SECONDS
-        place, outcomes = Placing(self._drafting.submissions), list[AcceptedItem | Refused]()
-        for index, submission in enumerate(found):
-            outcomes.append(await self._outcome(origin, index, submission, place))
-            await _turn(index)
-            if self._drafting.clock.monotonic() > ends:
-                message = (
-                    f"The templates of a batch have {DRAFTING_SECONDS:g} s: these take longer. Nothing was queued."
-                )
-                raise Refused("payload_too_large", message)
-        return outcomes
 
-    async def _outcome(
-        self, origin: Origin, index: int, submission: Submission | Refused, place: Placing
-    ) -> AcceptedItem | Refused:
-        """Raises Refused where it is not the item's fault: then it is the same for all of them."""
-        if isinstance(submission, Refused):
-            return submission
-        try:
-            return AcceptedItem(index, *await self._drafting.new(origin, submission, place))
-        except Refused as refused:
-            if refused.status >= 500:
-                raise
-            return refused
+async def drafted(
+    drafting: Drafting, origin: Origin, found: Sequence[Submission | Refused]
+) -> list[AcceptedItem | Refused]:  # fmt: skip
+    """Many mails of one request, each judged for itself. Raises Refused where that is no item's fault."""
+    ends = drafting.clock.monotonic() + DRAFTING_SECONDS
+    place, outcomes = Placing(drafting.submissions), list[AcceptedItem | Refused]()
+    for index, submission in enumerate(found):
+        outcomes.append(await _outcome(drafting, origin, index, submission, place))
+        await turn(index)
+        if drafting.clock.monotonic() > ends:
+            message = f"The templates of a batch have {DRAFTING_SECONDS:g} s: these take longer. Nothing was queued."
+            raise Refused("payload_too_large", message)
+    return outcomes
+
+
+async def _outcome(
+    drafting: Drafting, origin: Origin, index: int, submission: Submission | Refused, place: Placing
+) -> AcceptedItem | Refused:
+    """Raises Refused where it is not the item's fault: then it is the same for all of them."""
+    if isinstance(submission, Refused):
+        return submission
+    try:
+        return AcceptedItem(index, *await drafting.new(origin, submission, place))
+    except Refused as refused:
+        if refused.status >= 500:
+            raise
+        return refused
 
 
 def _parsed(raw: bytes | bytearray) -> dict[str, object]:
@@ -198,6 +199,7 @@ def _parsed(raw: bytes | bytearray) -> dict[str, object]:
     return body
 
 
-async def _turn(done: int) -> None:
+async def turn(done: int) -> None:
+    """Now and then, let others have theirs."""
     if done % _AT_ONCE == 0:
         await asyncio.sleep(0)

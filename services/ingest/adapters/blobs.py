@@ -5,21 +5,22 @@ It must never delete by anything but age: whether a message still needs a blob i
 
 import asyncio
 
-from chassis.blobs import Blobs, StorageAway
+from chassis.blobs import BlobMissing, Blobs, StorageAway
 from chassis.clock import Clock
 from chassis.log import Log
 from chassis.service import Crash
 from chassis.telemetry import logger
+from schemas.mail import Blob
 from services.ingest import metrics
 from services.ingest.domain.parcels import Parcel
-from services.ingest.ports import ContentsAway
+from services.ingest.ports import ContentsAway, ContentsGone
 
 _log = logger("blobs")
 SWEEP_SECONDS = 3600.0  # a blob goes within an hour of the end of its day; several replicas sweep, which is harmless
 
 
 class StoredContents:
-    """See `services.ingest.ports.Contents`."""
+    """See `services.ingest.ports.Contents` and `KeptContents`."""
 
     def __init__(self, blobs: Blobs, clock: Clock) -> None:
         self._blobs = blobs
@@ -34,6 +35,15 @@ class StoredContents:
             _log.warning("content_not_stored", reason=str(error))
             raise ContentsAway from error
         metrics.store_seconds.observe(self._clock.monotonic() - begun)
+
+    async def fetch(self, blob: Blob) -> memoryview:
+        try:
+            return await self._blobs.get(blob.key, blob.sha256)
+        except StorageAway as error:
+            _log.warning("content_not_read", reason=str(error))
+            raise ContentsAway from error
+        except BlobMissing as error:
+            raise ContentsGone from error
 
 
 class Sweeper:

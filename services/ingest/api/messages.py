@@ -24,8 +24,7 @@ def sending(gate: Gate, accept: AcceptMessage, mails: Mails) -> Endpoint:
         caller = await gate.admit(request, "messages.send")
         async with mails.body(request) as raw:
             answer = await accept(SendRequest(caller, raw, idempotency_keys(request), request_id_of(request)))
-        headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
-        return Response(answer.body, 202, headers, "application/json")
+        return accepted(answer)
 
     return send
 
@@ -72,6 +71,11 @@ def idempotency_keys(request: Request) -> list[str]:
         return [value.decode() for value in found]
     except UnicodeDecodeError as error:
         raise Refused("invalid_idempotency_key", "An Idempotency-Key is UTF-8.") from error
+
+
+def accepted(answer: Answer) -> Response:
+    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
+    return Response(answer.body, 202, headers, "application/json")
 
 
 def passed_on(reply: Reply) -> Response:

@@ -16,7 +16,8 @@ from chassis.streaming import EVENT_STREAM
 from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import Lane
 from services.ingest.api.openapi_delivery import DELIVERY_SHAPES, KIND
-from services.ingest.api.openapi_shapes import INTEGER, SHAPES, STATUS, STRING, TIME, Schema, page_of, ref
+from services.ingest.api.openapi_failures import CATEGORY, FAILURE_SHAPES
+from services.ingest.api.openapi_shapes import BOOLEAN, INTEGER, SHAPES, STATUS, STRING, TIME, Schema, page_of, ref
 from services.ingest.domain.access import Scope
 from services.ingest.domain.error_codes import error_codes, errors_page
 
@@ -69,13 +70,20 @@ _QUERY: Mapping[str, Schema] = {
     "destination": STRING,
     "provider_group": STRING,
     "lane": {"type": "string", "enum": list(get_args(Lane))},
+    "category": CATEGORY,
+    "path": STRING,
+    "template": STRING,
+    "redriven": BOOLEAN,
+    "message_ids": STRING,
 }
 _PAGE = ("limit", "after")
 _OF_MESSAGES = ("status", "recipient", "recipient_domain", "from", "subject", "tag", "since", "until")
 _OF_SUPPRESSIONS = ("reason", "origin", "tag", "search")
 _HTML, _TEXT = "text/html", "text/plain"
 _ONE_TEMPLATE, _ONE_MESSAGE = "/v1/templates/{name_or_id}", "/v1/messages/{message_id}"
-_ONE_QUEUE = "/v1/queues/{queue}"
+_ONE_QUEUE, _ONE_ALERT = "/v1/queues/{queue}", "/v1/alerts/{alert_id}"
+_OF_LETTERS = ("category", "recipient_domain", "template", "tag", "path", "since", "until", "redriven")
+_ONE_LETTER = "/v1/dead-letters/{message_id}"
 
 
 def _suppression_routes(path: str, what: str) -> list[Operation]:
@@ -207,6 +215,27 @@ OPERATIONS: list[Operation] = [
               body_may_be_missing=True, query=("kind",), errors=(409,)),
     Operation("POST", f"{_ONE_QUEUE}/flush", "What waits for its next attempt is due at once", "queues.write",
               {200: ref("Queue")}, "QueueOrder", body_may_be_missing=True, query=("kind",)),
+    Operation("GET", "/v1/dead-letters", "Messages that failed for good, newest first; `message_ids`: a comma list",
+              "messages.read", {200: page_of(ref("DeadLetter"))}, query=(*_PAGE, *_OF_LETTERS, "message_ids")),
+    Operation("GET", "/v1/dead-letters/groups", "How many failed for one cause, the most frequent first",
+              "messages.read", {200: page_of(ref("DeadLetterGroup"))}, query=_OF_LETTERS),
+    Operation("GET", _ONE_LETTER, "One message that failed", "messages.read", {200: ref("DeadLetter")},
+              errors=(404, 422)),
+    Operation("POST", f"{_ONE_LETTER}/redrive", "Send it once more, as a new message", "messages.send",
+              {202: ref("Redriven")}, "Nothing", body_may_be_missing=True, keyed=True, errors=(404, 409)),
+    Operation("POST", "/v1/dead-letters/redrive", "Send many once more, each as a new message", "messages.send",
+              {202: ref("RedriveAnswer")}, "Redrive", keyed=True),
+    Operation("POST", "/v1/alerts", "Have something watched", "alerts.write", {201: ref("Alert")}, "NewAlert",
+              errors=(409,)),
+    Operation("GET", "/v1/alerts", "Alerts with how they stand, newest first", "alerts.read",
+              {200: page_of(ref("Alert"))}, query=_PAGE),
+    Operation("GET", _ONE_ALERT, "One alert", "alerts.read", {200: ref("Alert")}, errors=(404,)),
+    Operation("PATCH", _ONE_ALERT, "Change an alert, or switch it off; what is not named stays", "alerts.write",
+              {200: ref("Alert")}, "AlertChange", errors=(404,)),
+    Operation("DELETE", _ONE_ALERT, "Remove an alert; this can be undone", "alerts.write", {200: ref("Deleted")},
+              errors=(404,)),
+    Operation("POST", f"{_ONE_ALERT}/undo", "Back to what it said before the last change, a deletion included",
+              "alerts.write", {200: {"anyOf": [ref("Alert"), ref("Deleted")]}}, errors=(404, 409)),
     Operation("GET", "/u/{token}", "The page of an unsubscribe link: it asks", None, {200: _HTML, 404: _HTML}),
     Operation("POST", "/u/{token}", "Unsubscribe (RFC 8058)", None, {200: _HTML, 400: _HTML, 404: _HTML},
               errors=(413,)),
@@ -254,7 +283,7 @@ def document() -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": SHAPES | DELIVERY_SHAPES,
+            "schemas": SHAPES | DELIVERY_SHAPES | FAILURE_SHAPES,
             "headers": _HEADERS | _REPLAYED,
             "parameters": {"X-Request-Id": _REQUEST_ID},
             "responses": _errors(),

@@ -70,6 +70,8 @@ def accepted_shown(submission: Submission, accepted: Accepted) -> dict[str, obje
                 accepted.message_ids, submission.recipients, submission.roles, strict=True
             )
         ]
+    if submission.redrive is not None:
+        shown["redrive_of"] = submission.redrive.of
     if warnings := warnings_of(submission):
         shown["warnings"] = warnings
     return shown
@@ -130,11 +132,18 @@ def submits_of(
             scheduled_ms=submission.times.scheduled_ms,
             deliver_before_ms=submission.times.deliver_before_ms,
             template=submission.made_from,
-            template_version=accepted.template and accepted.template.version,
+            template_version=_template_version(submission, accepted),
             request_id=accepted.request_id,
+            redrive_of=submission.redrive and submission.redrive.of,
         )
         for message_id, address in zip(accepted.message_ids, submission.recipients, strict=True)
     ]
+
+
+def _template_version(submission: Submission, accepted: Accepted) -> int | None:
+    if submission.redrive is not None:
+        return submission.redrive.template_version
+    return None if accepted.template is None else accepted.template.version
 
 
 def claim_of(

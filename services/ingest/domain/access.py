@@ -35,6 +35,8 @@ Scope = Literal[
     "policies.write",
     "queues.read",
     "queues.write",
+    "alerts.read",
+    "alerts.write",
 ]
 # Where mail goes and how fast: a project's own rules with its keys, those of the installation with an admin key.
 OF_DELIVERY: frozenset[str] = frozenset(

@@ -106,7 +106,7 @@ def check_all(outcomes: Sequence[AcceptedItem | Refused]) -> None:
 
 def batch_answer(batch_id: str, outcomes: Sequence[AcceptedItem | Refused]) -> bytes:
     """The body of the 202: what became of each item, in their order."""
-    data = [_shown(index, outcome) for index, outcome in enumerate(outcomes)]
+    data = [item_shown(index, outcome) for index, outcome in enumerate(outcomes)]
     return orjson.dumps({"object": "list", "batch_id": batch_id, "data": data})
 
 
@@ -148,10 +148,12 @@ def _claimed(item: AcceptedItem) -> ClaimedItem:
         unsubscribe_scope=accepted.unsubscribe_scope,
         template_id=accepted.template and accepted.template.template_id,
         template_version=accepted.template and accepted.template.version,
+        redrive_of=item.submission.redrive and item.submission.redrive.of,
     )
 
 
-def _shown(index: int, outcome: AcceptedItem | Refused) -> Json:
+def item_shown(index: int, outcome: AcceptedItem | Refused) -> Json:
+    """What became of one item."""
     if isinstance(outcome, Refused):
         error = {"code": outcome.code, "message": outcome.message, "hint": outcome.hint}
         return {"index": index, "error": error, "errors": [f.shown() for f in outcome.faults[:MAX_SHOWN_FAULTS]]}

@@ -48,6 +48,7 @@ _MEANINGS: Mapping[str, str] = {
     "not_found": "There is no such thing in this project, or it can not be changed any more.",
     "method_not_allowed": "The path exists, the method does not.",
     "conflict": "The state of the thing does not allow it, or a name is taken.",
+    "content_expired": "What the mail said is kept no more, so it can not be sent once more.",
     "payload_too_large": "The request is larger than it may be.",
     "unsupported_encoding": "The body has a Content-Encoding other than gzip.",
     "validation_error": "One or more fields are wrong. All of them are listed in `errors`; nothing was done.",

@@ -46,6 +46,7 @@ CODES: dict[str, Meaning] = {
     "address_not_allowed": Meaning(403, "Use the key from one of its networks, or a key without that limit."),
     "not_found": Meaning(404, "Check the id. An id of another project is not found either."),
     "conflict": Meaning(409, "Read the message: its state does not allow this. Do not retry unchanged."),
+    "content_expired": Meaning(409, "Make the mail anew: the content of a mail is kept for 7 days."),
     "payload_too_large": Meaning(413, "Make the message smaller, or name fewer recipients. Do not retry unchanged."),
     "unsupported_encoding": Meaning(415, "Compress the body with gzip, or not at all. Do not retry unchanged."),
     "validation_error": Meaning(

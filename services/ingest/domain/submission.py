@@ -41,6 +41,16 @@ _PRIORITIES = frozenset(get_args(Priority))
 
 
 @dataclass(frozen=True, slots=True)
+class Redrive:
+    """What a mail that is sent once more keeps of the message that failed, beside its content."""
+
+    of: str  # its id
+    to: tuple[str, ...]  # what its header says: the other recipients of that request are no recipients of this one
+    cc: tuple[str, ...]
+    template_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A request to send, free of faults. `from_` is None where the project's default is to be used."""
 
@@ -62,9 +72,12 @@ class Submission:
     attachments: tuple[Attachment, ...]
     template: TemplateUse | None  # it makes text and html, and the subject where that is empty
     made_from: str | None = None  # the name of that template, once it has
+    redrive: Redrive | None = None
 
     def addresses(self, role: Role) -> list[str]:
         """Of the recipients in this role, as they stand in a header."""
+        if self.redrive is not None:
+            return list(self.redrive.to if role == "to" else self.redrive.cc if role == "cc" else ())
         if role not in self.roles:
             return []
         return [address.header for address, has in zip(self.recipients, self.roles, strict=True) if has == role]

@@ -9,6 +9,7 @@ from chassis.ids import MessageIds
 from services.ingest.domain.access import Caller
 from services.ingest.domain.commands import no_such_message
 from services.ingest.domain.faults import Refused
+from services.ingest.domain.redrives import not_dead
 from services.ingest.management.endpoints import ManageEndpoints
 from services.ingest.ports import AnalyticsAway, AnalyticsToFollow, Flow, Reply
 
@@ -46,6 +47,19 @@ class ReadThrough:
     async def attempts(self, caller: Caller, endpoint_id: str, query: str, request_id: str) -> Reply:
         self.endpoints.check_own(caller, endpoint_id)
         return await self._get(f"/v1/webhooks/{endpoint_id}/attempts", query, caller, request_id)
+
+    async def dead_letters(self, caller: Caller, query: str, request_id: str) -> Reply:
+        return await self._get("/v1/dead-letters", query, caller, request_id)
+
+    async def dead_letter_groups(self, caller: Caller, query: str, request_id: str) -> Reply:
+        return await self._get("/v1/dead-letters/groups", query, caller, request_id)
+
+    async def dead_letter(self, caller: Caller, message_id: str, query: str, request_id: str) -> Reply:
+        ours = self.ids.verify(message_id, caller.project_id) is not None
+        reply = await self._get(f"/v1/dead-letters/{message_id}", query, caller, request_id) if ours else None
+        if reply is None or reply.status == NOT_FOUND:
+            raise not_dead()
+        return reply
 
     async def sandbox_mails(self, caller: Caller, query: str, request_id: str) -> Reply:
         return await self._get("/v1/sandbox/messages", query, caller, request_id)

@@ -1,4 +1,4 @@
-"""What changing a route, an upstream or a policy has in common (R20): versions, the way back, and the event of each change.
+"""What changing a route, an upstream, a policy or an alert has in common (R20): versions, the way back, and the event of each change.
 
 A project changes its own and sees the installation's; admin keys change those. Of two changes at the same moment, at two
 replicas, the last in the log stands. The event follows the change: where the answer is 503, it may be missing.
@@ -46,6 +46,7 @@ class Kept(Generic[V]):
     noun: str
     prefix: str
     shown: Callable[[V], Shown]
+    most: int = MAX_ENTITIES  # of an owner
     # One change at a time in this process, so that none is made from what another is replacing.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -118,8 +119,8 @@ class Kept(Generic[V]):
         return found if found is not None and found.deleted_at is None else None
 
     def _check_room(self, owner: str) -> None:
-        if len(self.entities.live(owner)) >= MAX_ENTITIES:
-            raise Refused("conflict", f"There are {MAX_ENTITIES} of them already: delete one.")
+        if len(self.entities.live(owner)) >= self.most:
+            raise Refused("conflict", f"There are {self.most} of them already: delete one.")
 
     def _not_own(self, caller: Caller, entity_id: str) -> Refused:
         if self._seen(caller, entity_id) is None:

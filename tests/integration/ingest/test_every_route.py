@@ -111,6 +111,17 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/v1/queues/{queue}/pause"): Row("queues.write", 400),
     ("POST", "/v1/queues/{queue}/resume"): Row("queues.write", 400),
     ("POST", "/v1/queues/{queue}/flush"): Row("queues.write", 400),
+    ("GET", "/v1/dead-letters"): Row("messages.read", 503),
+    ("GET", "/v1/dead-letters/groups"): Row("messages.read", 503),
+    ("POST", "/v1/dead-letters/redrive"): Row("messages.send", 400),
+    ("GET", "/v1/dead-letters/{message_id}"): Row("messages.read", 404),
+    ("POST", "/v1/dead-letters/{message_id}/redrive"): Row("messages.send", 400, {}),
+    ("POST", "/v1/alerts"): Row("alerts.write", 400),
+    ("GET", "/v1/alerts"): Row("alerts.read", 200),
+    ("GET", "/v1/alerts/{alert_id}"): Row("alerts.read", 404),
+    ("PATCH", "/v1/alerts/{alert_id}"): Row("alerts.write", 400),
+    ("DELETE", "/v1/alerts/{alert_id}"): Row("alerts.write", 404),
+    ("POST", "/v1/alerts/{alert_id}/undo"): Row("alerts.write", 404),
     ("GET", "/openapi.json"): Row(None, 200),
     ("GET", "/docs"): Row(None, 200),
     ("GET", "/docs/errors"): Row(None, 200),
@@ -123,7 +134,7 @@ ROWS: dict[tuple[str, str], Row] = {
 ADMIN_SCOPES = {"projects.read", "projects.write", "api_keys.read", "api_keys.write", *OF_DELIVERY}
 EVERY_SCOPE = sorted(get_args(Scope))
 SHARED = ("/v1/queues", "/v1/pools")  # names, of which none is a project's
-NOT_READ = ("/v1/messages", "/v1/projects", "/v1/sandbox", "/v1/unsubscribes")  # what no such key finds again here
+NOT_READ = ("/v1/messages", "/v1/projects", "/v1/sandbox", "/v1/unsubscribes", "/v1/dead-letters")  # what no such key finds again here
 UNKNOWN = {
     "message_id": "msg_0",
     "name_or_id": "tpl_0",
@@ -293,6 +304,9 @@ async def _made_by(client: Client, other: Tenant) -> dict[str, str]:
     route = await client.call("POST", "/v1/routes", key=other.live, json=rule)
     policy = await client.call("POST", "/v1/policies", key=other.live, json={"name": "x", "max_age": "1h"})
     assert [reply.status for reply in (upstream, route, policy)] == [201] * 3
+    watched = {"name": "x", "measure": "bounced", "condition": {"above": 1}}
+    alert = await client.call("POST", "/v1/alerts", key=other.live, json=watched)
+    assert alert.status == 201
     endpoint = await client.call("POST", "/v1/webhooks", key=other.live, json=hook)
     suppression = await client.call("POST", "/v1/suppressions", key=other.live, json={"recipient": "theirs@b.example"})
     made = await client.call("POST", "/v1/templates", key=other.live, json=template)
@@ -308,6 +322,7 @@ async def _made_by(client: Client, other: Tenant) -> dict[str, str]:
         "route_id": route.json["id"],
         "upstream_id": upstream.json["id"],
         "policy_id": policy.json["id"],
+        "alert_id": alert.json["id"],
     }
 
 
