@@ -4,7 +4,9 @@ Values in, values out: this module must never do I/O, read a clock or know a top
 Readers are open (unknown fields are ignored), so a producer may ship before its subscribers.
 """
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -13,6 +15,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 CONTENT_TYPE = "application/cloudevents+json"
+
+# How `encode` begins a record: its type is known without parsing, and the rest is validated as it is read, at two thirds
+# of the cost. The type's characters are those of names, so that what it says needs no unescaping.
+_HEAD = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([a-z0-9_.-]+)",')
 
 # RFC 3339, UTC, milliseconds, `Z`: sorts as text and is written back byte for byte as it was read.
 Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
@@ -71,13 +77,25 @@ def seal(  # one place builds envelopes, so that `type` and `dataschema` can not
 
 def encode(envelope: Envelope[Payload]) -> bytes:
     """The record's value as it goes to Kafka, to a webhook and to the API: the same bytes everywhere."""
-    return orjson.dumps(envelope.model_dump(mode="json", by_alias=True))
+    return envelope.__pydantic_serializer__.to_json(envelope, by_alias=True)
 
 
 def decode(value: bytes | None, types: Mapping[str, type[P]]) -> Envelope[P]:
     """Read one record whose `type` is a key of `types`. Raises `MalformedRecord`, and nothing else."""
     if value is None:
         raise MalformedRecord("null value where a record was expected")
+    head = _HEAD.match(value)
+    payload = types.get(head[1].decode()) if head else None
+    if payload is not None:
+        with suppress(ValidationError):  # what is wrong with it is said below
+            read = _envelope_of(payload).model_validate_json(value)
+            if read.type == payload.TYPE:
+                return read
+    return _decode_any(value, types)
+
+
+def _decode_any(value: bytes, types: Mapping[str, type[P]]) -> Envelope[P]:
+    """A record whose attributes stand in any order, or one that is none."""
     try:
         raw = orjson.loads(value)
     except orjson.JSONDecodeError as error:

@@ -43,6 +43,19 @@ def test_example_is_written_back_byte_for_byte(example: Example) -> None:
 
 
 @pytest.mark.parametrize("example", EVERY_EXAMPLE, ids=str)
+def test_attributes_may_stand_in_any_order(example: Example) -> None:
+    raw = orjson.loads(example.value)
+    turned = orjson.dumps(dict(reversed(raw.items())))
+    assert decode(turned, RECORD_TYPES) == decode(example.value, RECORD_TYPES)
+
+
+def test_a_type_that_is_said_twice_is_the_last_one() -> None:
+    queued, delivered = next(iter(examples_of_type("message.queued"))).value, b',"type":"message.delivered"}'
+    with pytest.raises(MalformedRecord, match=r"message\.delivered"):
+        decode(queued[:-1] + delivered, RECORD_TYPES)
+
+
+@pytest.mark.parametrize("example", EVERY_EXAMPLE, ids=str)
 def test_readers_ignore_fields_they_do_not_know(example: Example) -> None:
     raw: dict[str, Any] = orjson.loads(example.value)
     raw["later"] = raw["data"]["later"] = {"anything": 1}
