@@ -31,9 +31,11 @@ from services.analytics.api.events import event_routes
 from services.analytics.api.ledger import ledger_routes
 from services.analytics.api.messages import message_routes
 from services.analytics.api.sandbox import sandbox_routes
+from services.analytics.arrivals import Arrivals
 from services.analytics.audit import Audit, Auditor
 from services.analytics.handlers import Ingest
 from services.analytics.metrics import LAG
+from services.analytics.ports import FeedReads
 from services.analytics.settings import AnalyticsSettings
 
 GROUP = "analytics"
@@ -67,7 +69,11 @@ async def build(
     kept = retention(events=_kept("message-events"), attempts=_kept("webhook-attempts"), sandbox=_kept("sandbox-mails"))
     clickhouse = ClickHouse(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database, kept, clock)
     log = Log(settings.kafka, client_id=f"analytics-{settings.instance}")
-    ingest = Ingest(ClickHouseProjection(clickhouse, clock), clock, batch_records=settings.batch_records)
+    deadline = settings.read_deadline.total_seconds()
+    questions = Questions(clickhouse, clock, deadline=deadline)
+    feed = ClickHouseFeed(questions, [topic for topic in topics if topic.entry in FEED])
+    arrivals = Arrivals(clock, crash, feed if clickhouse.shared else None)
+    ingest = Ingest(ClickHouseProjection(clickhouse, clock), clock, arrivals.of, batch_records=settings.batch_records)
     consumer = BatchConsumer(
         settings.kafka,
         log,
@@ -84,8 +90,6 @@ async def build(
     LAG.set_function(consumer.lag)
     presence = TopicsPresence(settings.kafka, clock, topics)
     app = create_app("analytics", lambda: [*presence.missing(), *clickhouse.ready(), *consumer.ready()])
-    deadline = settings.read_deadline.total_seconds()
-    questions = Questions(clickhouse, clock, deadline=deadline)
     events = next(topic for topic in topics if topic.entry == "message-events")
     audit = Audit(
         ClickHouseLedger(questions, events),
@@ -103,25 +107,25 @@ async def build(
     add_routers(
         app,
         [
-            *routers(questions, clock, topics, pending_window=settings.pending_window),
+            *routers(questions, clock, feed, arrivals, pending_window=settings.pending_window),
             ledger_routes(audit, clock, deadline=deadline),
         ],
         clock,
         secret=settings.internal_secret.get_secret_value().encode(),
     )
     http = HttpServer(app, settings.host, settings.port, crash)
-    return AnalyticsService(parts=(http, presence, log, clickhouse, consumer, auditor), crash=crash)
+    return AnalyticsService(parts=(http, presence, log, clickhouse, consumer, auditor, arrivals), crash=crash)
 
 
 def routers(
-    questions: Questions, clock: Clock, topics: Sequence[Topic], *, pending_window: timedelta
+    questions: Questions, clock: Clock, feed: FeedReads, arrivals: Arrivals, *, pending_window: timedelta
 ) -> Sequence[APIRouter]:
     """The resources of the API, each on its port."""
     return (
         message_routes(
             ClickHouseMessages(questions), clock, pending_window_ms=int(pending_window.total_seconds() * 1000)
         ),
-        event_routes(ClickHouseFeed(questions, [topic for topic in topics if topic.entry in FEED])),
+        event_routes(feed, arrivals),
         attempt_routes(ClickHouseAttempts(questions)),
         sandbox_routes(ClickHouseSandbox(questions)),
     )

@@ -1,7 +1,7 @@
 """From the log into the store: rows of all partitions in one insert, then the commits. Never a commit before its rows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -76,9 +76,13 @@ class Inserter(Generic[Row]):
 class Ingest:
     """What the consumer is given: the handler of a batch."""
 
-    def __init__(self, projection: Projection, clock: Clock, *, batch_records: int) -> None:
+    def __init__(
+        self, projection: Projection, clock: Clock, arrived: Callable[[Collection[str]], object], *, batch_records: int
+    ) -> None:
+        self._projection = projection
         self._clock = clock
-        self._events: Inserter[EventRow] = Inserter(projection.insert_events, clock, at_most=batch_records)
+        self._arrived = arrived  # told of which projects events can be read that could not before
+        self._events: Inserter[EventRow] = Inserter(self._insert_events, clock, at_most=batch_records)
         self._attempts: Inserter[AttemptRow] = Inserter(projection.insert_attempts, clock, at_most=batch_records)
         self._mails: Inserter[SandboxRow] = Inserter(projection.insert_sandbox_mails, clock, at_most=batch_records)
 
@@ -101,6 +105,10 @@ class Ingest:
         if batch.records:
             BEHIND.set(max(0.0, (self._clock.now_ms() - batch.records[-1][0].timestamp_ms) / 1000))
         return ()
+
+    async def _insert_events(self, rows: Sequence[EventRow]) -> None:
+        await self._projection.insert_events(rows)
+        self._arrived({row.project_id for row in rows})
 
 
 def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptRow | SandboxRow:

@@ -11,6 +11,7 @@ QUERY_SECONDS = Histogram("analytics_query_seconds", "How long a read took, by q
 QUERIES_FAILED = Counter("analytics_queries_failed_total", "Reads that ClickHouse did not answer.", ["query"])
 LAG = Gauge("analytics_lag_records", "Records behind the end of the assigned partitions.")
 BEHIND = Gauge("analytics_behind_seconds", "Age of the newest record of the last insert, when it could be read.")
+STREAMS = Gauge("analytics_event_streams", "Event streams that are open (R35).")
 STORE_UP = Gauge("analytics_clickhouse_up", "1 while the last call of ClickHouse went well.")
 # The names that alert rules know, whichever service counts.
 LEDGER_DRIFT = Gauge("sendarix_ledger_drift", "Messages that ClickHouse and the log have otherwise, by hour.", ["hour"])

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from typing import NamedTuple, Protocol
 
 from chassis.log import Incoming
-from services.analytics.domain.attempts import AttemptRow, EndpointAttempt
-from services.analytics.domain.cursors import AttemptCursor, Positions
+from services.analytics.domain.attempts import AttemptRow, AttemptsQuery, EndpointAttempt
+from services.analytics.domain.cursors import Positions
 from services.analytics.domain.feed import FeedEntry, Heads
 from services.analytics.domain.ledger import Account, Counts, Hours, Moves, Octets, Standing
 from services.analytics.domain.message_filters import MessagesQuery
@@ -55,6 +55,10 @@ class MessageReads(Protocol):
 
 
 class FeedReads(Protocol):
+    async def ends(self) -> Positions:
+        """Behind all that can be read now, of whatever project."""
+        ...
+
     async def next_events(
         self, project_id: str, start: Positions, types: frozenset[str], *, per_partition: int
     ) -> Heads:
@@ -66,10 +70,14 @@ class FeedReads(Protocol):
         ...
 
 
+class FeedWatch(Protocol):
+    async def new_projects(self) -> Collection[str]:
+        """Those of which events can be read that could not at the last call."""
+        ...
+
+
 class AttemptReads(Protocol):
-    async def attempts(
-        self, project_id: str, endpoint_id: str, after: AttemptCursor | None, *, count: int
-    ) -> list[EndpointAttempt]:
+    async def attempts(self, project_id: str, query: AttemptsQuery, *, count: int) -> list[EndpointAttempt]:
         """Newest first, at most `count`."""
         ...
 

@@ -44,7 +44,9 @@ class ClickHouse:
         self._database = database
         self._retention = retention
         self._clock = clock
-        threads = 1 if urlsplit(url).scheme == "chdb" else _SERVER_THREADS
+        # Whether others may read and write here, too.
+        self.shared = urlsplit(url).scheme != "chdb"
+        threads = _SERVER_THREADS if self.shared else 1
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="clickhouse")
         self._client: Any = None
         self._types: Mapping[tuple[str, str], Any] = {}
@@ -112,7 +114,7 @@ class ClickHouse:
 
     def _open(self) -> Any:
         options: dict[str, Any] = {"dsn": self._url}
-        if urlsplit(self._url).scheme != "chdb":
+        if self.shared:
             # Without a session, calls of several threads may share the client.
             options |= {"autogenerate_session_id": False, "connect_timeout": 2, "send_receive_timeout": _SERVER_TIMEOUT}
         first = clickhouse_connect.get_client(**options)

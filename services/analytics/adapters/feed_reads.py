@@ -1,7 +1,7 @@
 """The questions of the events feed: what comes next in each partition, and those events as they stand in Kafka."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from schemas.topics import Topic
 from services.analytics.adapters.questions import Conditions, Questions, Values, select
@@ -15,20 +15,22 @@ _NO_WINDOW = 2**61  # beyond any offset
 
 
 class ClickHouseFeed:
-    """The port `FeedReads` on ClickHouse."""
+    """The ports `FeedReads` and `FeedWatch` on ClickHouse."""
 
     def __init__(self, questions: Questions, topics: Sequence[Topic]) -> None:
         self._questions = questions
         # Of each partition, the offset behind its last row, as last seen (of whatever project).
         self._ends = {(topic.name, partition): 0 for topic in topics for partition in range(topic.partitions)}
+        self._watched: Positions = dict(self._ends)
 
     async def next_events(
         self, project_id: str, start: Positions, types: frozenset[str], *, per_partition: int
     ) -> Heads:
         # Asked first: what is inserted meanwhile lies behind these ends, and is looked at the next time.
-        ends = await self._look_at_ends(project_id)
+        ends = await self.ends()
         near = await self._events_from(project_id, start, ends, types, per_partition, window=_WINDOW)
-        if len(near.entries) >= per_partition:
+        beyond = any(end > start.get(place, 0) + _WINDOW for place, end in ends.items())
+        if len(near.entries) >= per_partition or not beyond:
             return near
         return await self._events_from(project_id, start, ends, types, per_partition, window=_NO_WINDOW)
 
@@ -39,13 +41,20 @@ class ClickHouseFeed:
         values: Values = {"subjects": subjects, "ids": [entry.event_id for entry in entries]}
         return dict(await self._questions.ask("events", statement, project_id, values))
 
-    async def _look_at_ends(self, project_id: str) -> Positions:
-        """The ends of the partitions now. Behind the last known ones there is little to read."""
+    async def new_projects(self) -> Collection[str]:
+        before = dict(self._watched)
+        self._watched = await self.ends()
+        ranges, values = _ranges(before, _NO_WINDOW)
+        statement = f"SELECT DISTINCT project_id FROM events_raw WHERE {ranges}"  # noqa: S608  # only to wake who has a key
+        return [project_id for (project_id,) in await self._questions.ask("new_projects", statement, "", values)]
+
+    async def ends(self) -> Positions:
+        """Behind the last known ones there is little to read."""
         ranges, values = _ranges(self._ends, _NO_WINDOW)
         statement = f"""
             SELECT _topic, _partition, max(_offset) + 1 FROM events_raw WHERE {ranges} GROUP BY _topic, _partition
         """  # noqa: S608  # words of this module; no row of any project is shown
-        for topic, partition, end in await self._questions.ask("ends", statement, project_id, values):
+        for topic, partition, end in await self._questions.ask("ends", statement, "", values):
             self._ends[topic, partition] = max(end, self._ends[topic, partition])
         return dict(self._ends)
 
@@ -63,7 +72,7 @@ class ClickHouseFeed:
         ranges, values = _ranges(first, window)
         wanted = ["event_type IN {types:Array(String)}"] if types else []
         statement = select(
-            "_topic, _partition, _offset, toUnixTimestamp64Milli(event_time), subject, event_id",
+            "_topic, _partition, _offset, toUnixTimestamp64Milli(event_time), subject, event_id, event_type",
             "events_raw FINAL",
             [ranges, *wanted],
             "ORDER BY _topic, _partition, _offset LIMIT {count:UInt32} BY _topic, _partition",
@@ -71,8 +80,8 @@ class ClickHouseFeed:
         values |= {"types": sorted(types), "count": per_partition}
         rows = await self._questions.ask("next_events", statement, project_id, values)
         entries = [
-            FeedEntry(Position(topic, partition, offset), event_time, subject, event_id)
-            for topic, partition, offset, event_time, subject, event_id in rows
+            FeedEntry(Position(topic, partition, offset), event_time, subject, event_id, event_type)
+            for topic, partition, offset, event_time, subject, event_id, event_type in rows
         ]
         seen = {place: min(end, first[place] + window) for place, end in ends.items()}
         full = Counter(entry.position.place for entry in entries)

@@ -4,14 +4,16 @@ Inside a partition the log's order is kept, so a message's events come by `seque
 goes first: a partition that is behind joins in when it arrives, and nothing is passed over for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from schemas.events import ACCOUNT_EVENTS, MESSAGE_EVENTS
 from services.analytics.domain.cursors import Positions, read_feed_cursor
-from services.analytics.domain.parameters import Parameters, Reader, Wrong
+from services.analytics.domain.parameters import MAX_LIMIT, Parameters, Reader, Wrong
 from services.analytics.domain.rows import Position
 
+Now = Literal["now"]  # as a place to begin at: the end of the feed
 EVENT_TYPES = frozenset(MESSAGE_EVENTS) | frozenset(ACCOUNT_EVENTS)
 
 
@@ -19,7 +21,7 @@ EVENT_TYPES = frozenset(MESSAGE_EVENTS) | frozenset(ACCOUNT_EVENTS)
 class EventsQuery:
     types: frozenset[str]  # empty: all
     limit: int
-    start: Positions
+    start: Positions | Now
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class FeedEntry:
     event_time: int
     subject: str
     event_id: str
+    event_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,20 @@ def events_query(parameters: Parameters) -> EventsQuery:
     """`GET /v1/events`. Raises InvalidQuery."""
     reader = Reader(parameters)
     types = reader.take("types", _types)
-    limit, after = reader.limit(), reader.after(read_feed_cursor)
+    limit, after = reader.limit(), reader.after(_start)
     reader.finish()
     return EventsQuery(types or frozenset(), limit, after or {})
+
+
+def event_stream_query(parameters: Parameters, last_event_id: str) -> EventsQuery:
+    """The same as a stream; a client that comes back says where it stands by its last event. Raises InvalidQuery."""
+    if last_event_id:
+        parameters = [*(given for given in parameters if given[0] != "after"), ("after", last_event_id)]
+    reader = Reader(parameters)
+    types = reader.take("types", _types)
+    after = reader.after(_start)
+    reader.finish()
+    return EventsQuery(types or frozenset(), MAX_LIMIT, after or {})
 
 
 def oldest_first(entries: Sequence[FeedEntry], limit: int) -> list[FeedEntry]:
@@ -78,6 +92,20 @@ def advanced(positions: Positions, heads: Heads, page: Sequence[FeedEntry]) -> P
     for position, place in taken.items():
         moved[place] = max(position.offset + 1, moved.get(place, 0))
     return moved
+
+
+def along(positions: Positions, heads: Heads, page: Sequence[FeedEntry]) -> Iterator[tuple[FeedEntry, Positions]]:
+    """Each event of a page, and where a client goes on that has got no further."""
+    at = dict(positions)
+    for entry in page[:-1]:
+        at[entry.position.place] = entry.position.offset + 1
+        yield entry, at
+    if page:
+        yield page[-1], advanced(positions, heads, page)
+
+
+def _start(text: str) -> Positions | Now:
+    return "now" if text == "now" else read_feed_cursor(text)
 
 
 def _types(text: str) -> frozenset[str]:

@@ -23,11 +23,13 @@ from schemas.sandbox import SandboxMail
 from schemas.topics import TOPICS, Topic
 from schemas.webhooks import WebhookAttempt
 from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.adapters.feed_reads import ClickHouseFeed
 from services.analytics.adapters.projection import ClickHouseProjection
 from services.analytics.adapters.questions import Questions
 from services.analytics.adapters.schema import retention
 from services.analytics.api.asking import add_routers
-from services.analytics.app import routers
+from services.analytics.app import FEED, routers
+from services.analytics.arrivals import Arrivals
 from services.analytics.handlers import Ingest
 from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database
@@ -79,11 +81,11 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(questions: Questions) -> AsyncIterator[Api]:
+async def serving(questions: Questions, arrivals: Arrivals, feed: ClickHouseFeed) -> AsyncIterator[Api]:
     (port,) = free_ports(1)
     app = create_app("analytics", list)
     clock = SystemClock()
-    add_routers(app, routers(questions, clock, SOURCES, pending_window=timedelta(days=1)), clock, secret=SECRET)
+    add_routers(app, routers(questions, clock, feed, arrivals, pending_window=timedelta(days=1)), clock, secret=SECRET)
     server = HttpServer(app, "127.0.0.1", port, Crash())
     await server.start()
     try:
@@ -91,6 +93,7 @@ async def serving(questions: Questions) -> AsyncIterator[Api]:
             await answering(session, f"http://127.0.0.1:{port}")
             yield Api(session, f"http://127.0.0.1:{port}")
     finally:
+        await arrivals.stop()
         await server.stop()
 
 
@@ -113,6 +116,8 @@ class Bench:
     store: ClickHouse
     ingest: Ingest
     api: Api
+    feed: ClickHouseFeed
+    arrivals: Arrivals
     log: dict[Place, list[tuple[Incoming, Envelope[Payload]]]] = field(default_factory=lambda: defaultdict(list))
     inserted: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -153,10 +158,13 @@ async def built(database: Database) -> AsyncIterator[Bench]:
     # Nothing may depend on whether a merge has run: here none does, unless a test asks for it.
     for table in TABLES:
         database.command(f"SYSTEM STOP MERGES {table}")
-    ingest = Ingest(ClickHouseProjection(store, clock), clock, batch_records=MAX_RECORDS)
+    questions = Questions(store, clock, deadline=10)
+    feed = ClickHouseFeed(questions, [topic for topic in SOURCES if topic.entry in FEED])
+    arrivals = Arrivals(clock, Crash())
+    ingest = Ingest(ClickHouseProjection(store, clock), clock, arrivals.of, batch_records=MAX_RECORDS)
     try:
-        async with serving(Questions(store, clock, deadline=10)) as api:
-            yield Bench(database, store, ingest, api)
+        async with serving(questions, arrivals, feed) as api:
+            yield Bench(database, store, ingest, api, feed, arrivals)
     finally:
         await store.stop()
 

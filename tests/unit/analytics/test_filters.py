@@ -8,7 +8,7 @@ from chassis.ids import MessageIds
 from schemas.envelope import to_ms
 from services.analytics.domain.attempts import attempts_query
 from services.analytics.domain.cursors import feed_cursor, message_cursor
-from services.analytics.domain.feed import events_query
+from services.analytics.domain.feed import event_stream_query, events_query
 from services.analytics.domain.message_filters import MessageFilters, messages_query
 from services.analytics.domain.parameters import InvalidQuery, Parameters, no_parameters
 
@@ -104,7 +104,7 @@ def test_times_beyond_what_an_id_can_hold_are_bounds_not_errors() -> None:
 def test_types_of_the_feed() -> None:
     query = events_query([("types", "message.queued, suppression.added"), ("limit", "3")])
     assert query.types == {"message.queued", "suppression.added"}
-    assert (query.limit, dict(query.start)) == (3, {})
+    assert (query.limit, query.start) == (3, {})
     for types in ("message.read", "", "message.queued,"):
         with pytest.raises(InvalidQuery):
             events_query([("types", types)])
@@ -113,6 +113,8 @@ def test_types_of_the_feed() -> None:
 def test_the_feed_goes_on_behind_its_positions() -> None:
     positions = {("topic", 3): 17, ("topic", 11): 0}
     assert events_query([("after", feed_cursor(positions))]).start == positions
+    assert events_query([("after", "now")]).start == "now"
+    assert event_stream_query([("after", "now")], feed_cursor(positions)).start == positions
 
 
 @given(PARAMETERS)
