@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import aiohttp
 
 from chassis.ids import parse_message_id
-from chassis.log import Log, Outgoing
-from schemas.envelope import Envelope, encode
+from chassis.log import Log, Outgoing, outgoing
+from schemas.envelope import Envelope
 from schemas.events import MessageEvent
 from schemas.topics import Topic
 from services.analytics.app import build
@@ -47,7 +47,7 @@ class Source:
         topic = next(topic for topic in (*self.topics, *self.inputs) if envelope.type in topic.records)
         known = parse_message_id(envelope.subject)
         partition = 0 if known is None else known.partition
-        return Outgoing(topic.name, envelope.subject, encode(envelope), partition)
+        return outgoing(topic, envelope, key=envelope.subject, partition=partition)
 
 
 @asynccontextmanager
