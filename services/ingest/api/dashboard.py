@@ -3,7 +3,7 @@
 It must never answer from outside their folder, nor know what is in them.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from fastapi import Response
 from starlette.exceptions import HTTPException
@@ -55,6 +55,6 @@ class Dashboard(StaticFiles):
         try:
             return await super().get_response(path, scope)
         except HTTPException as missing:
-            if missing.status_code != 404 or "." in path.rpartition("/")[2]:
+            if missing.status_code != 404 or PurePath(path).suffix:
                 raise
             return await super().get_response(_PAGE, scope)
