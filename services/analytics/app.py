@@ -16,6 +16,7 @@ from chassis.service import Crash, Part
 from schemas.topics import TOPICS, Topic, message_inputs
 from services.analytics.adapters.attempt_reads import ClickHouseAttempts
 from services.analytics.adapters.clickhouse import ClickHouse
+from services.analytics.adapters.dead_letter_reads import ClickHouseDeadLetters
 from services.analytics.adapters.feed_reads import ClickHouseFeed
 from services.analytics.adapters.ledger_book import LedgerBook
 from services.analytics.adapters.ledger_log import KafkaLedgerLog
@@ -27,6 +28,7 @@ from services.analytics.adapters.sandbox_reads import ClickHouseSandbox
 from services.analytics.adapters.schema import retention
 from services.analytics.api.asking import add_routers
 from services.analytics.api.attempts import attempt_routes
+from services.analytics.api.dead_letters import dead_letter_routes
 from services.analytics.api.events import event_routes
 from services.analytics.api.ledger import ledger_routes
 from services.analytics.api.messages import message_routes
@@ -127,6 +129,7 @@ def routers(
         ),
         event_routes(feed, arrivals),
         attempt_routes(ClickHouseAttempts(questions)),
+        dead_letter_routes(ClickHouseDeadLetters(questions)),
         sandbox_routes(ClickHouseSandbox(questions)),
     )
 

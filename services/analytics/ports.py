@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from chassis.log import Incoming
 from services.analytics.domain.attempts import AttemptRow, AttemptsQuery, EndpointAttempt
 from services.analytics.domain.cursors import Positions
+from services.analytics.domain.dead_letters import DeadLetter, Group, LetterFilters, LettersQuery
 from services.analytics.domain.feed import FeedEntry, Heads
 from services.analytics.domain.ledger import Account, Counts, Hours, Moves, Octets, Standing
 from services.analytics.domain.message_filters import MessagesQuery
@@ -79,6 +80,16 @@ class FeedWatch(Protocol):
 class AttemptReads(Protocol):
     async def attempts(self, project_id: str, query: AttemptsQuery, *, count: int) -> list[EndpointAttempt]:
         """Newest first, at most `count`."""
+        ...
+
+
+class DeadLetterReads(Protocol):
+    async def letters(self, project_id: str, query: LettersQuery, *, count: int) -> list[DeadLetter]:
+        """Newest first, at most `count`."""
+        ...
+
+    async def groups(self, project_id: str, filters: LetterFilters) -> list[Group]:
+        """The largest first."""
         ...
 
 

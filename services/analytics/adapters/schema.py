@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.analytics.adapters.migrations import m0001_tables, m0002_sandbox, m0005_ledger
+from services.analytics.adapters.migrations import m0001_tables, m0002_sandbox, m0005_ledger, m0006_dead_letters
 
 HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
@@ -22,6 +22,7 @@ _AGE_OF = {
     "events_hourly": "hour",
     "webhook_attempts": "at",
     "sandbox_mails": "taken_at",
+    "dead_letters": "touched_at",
 }
 
 
@@ -37,6 +38,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("0001_tables", m0001_tables.STATEMENTS),
     Migration("0002_sandbox", m0002_sandbox.STATEMENTS),
     Migration("0005_ledger", m0005_ledger.STATEMENTS),
+    Migration("0006_dead_letters", m0006_dead_letters.STATEMENTS),
 )
 
 

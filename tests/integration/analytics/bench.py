@@ -37,7 +37,7 @@ from tests.kit.history import PROJECT
 
 SECRET = b"shared by ingest and analytics"
 SOURCES = tuple(TOPICS[entry] for entry in ("message-events", "account-events", "webhook-attempts", "sandbox-mails"))
-TABLES = ("events_raw", "messages", "events_hourly", "webhook_attempts", "sandbox_mails")
+TABLES = ("events_raw", "messages", "events_hourly", "webhook_attempts", "sandbox_mails", "dead_letters")
 MAX_RECORDS = 1000
 Json = dict[str, Any]
 Place = tuple[str, int]  # topic entry, partition
