@@ -6,6 +6,8 @@ from pydantic import Field
 
 from schemas.envelope import Payload, Timestamp, by_type
 
+LONGEST_REPLAY_MS = 14 * 24 * 3_600_000  # how far back a replay reaches; as long as the log of attempts is kept
+AttemptOutcome = Literal["succeeded", "failed", "exhausted"]  # exhausted: the last one failed
 DeliveryCause = Literal["event", "test", "replay"]
 
 
@@ -37,7 +39,7 @@ class WebhookAttempt(Payload):
     attempt: int
     at: Timestamp
     duration_ms: int
-    outcome: Literal["succeeded", "failed", "exhausted"]
+    outcome: AttemptOutcome
     status_code: int | None
     error: str | None
     response: str | None  # at most 16 kB of what the endpoint said

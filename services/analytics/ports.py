@@ -162,3 +162,50 @@ class LedgerBook(Protocol):
     def begin_anew(self, reason: str) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Run(NamedTuple):
+    """One rebuild: its id, the process that carries it out, and since when (Unix ms)."""
+
+    run: str
+    instance: str
+    begun_at: int
+
+
+class Shadow(Protocol):
+    """Tables beside the live ones, which they replace. Each call may be repeated; all raise StoreUnavailable."""
+
+    @property
+    def projection(self) -> Projection:
+        """Into the tables beside."""
+        ...
+
+    async def left(self) -> Run | None:
+        """What was begun and has not come to its end."""
+        ...
+
+    async def open(self, run: Run) -> None: ...
+
+    async def exchange(self, run: Run) -> None: ...
+
+    async def drop(self) -> None: ...
+
+    async def lost(self, beginnings: Positions) -> int:
+        """Rows that a log which begins there could not bring back."""
+        ...
+
+
+class LogPositions(Protocol):
+    """Of the topics that are inserted. All raise LogAway."""
+
+    async def beginnings(self) -> Positions: ...
+
+    async def ends(self) -> Positions: ...
+
+    async def stored(self, group: str) -> Positions:
+        """How far a group has come."""
+        ...
+
+    async def members(self, group: str) -> int: ...
+
+    async def stop(self) -> None: ...

@@ -22,7 +22,7 @@ from chassis.tail import Tail
 from schemas.alerts import AlertRule, AlertState
 from schemas.envelope import Payload
 from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
-from schemas.tables import ApiKey, ApiKeyUsage, Domain, Project, Suppression, WebhookEndpoint
+from schemas.tables import ApiKey, ApiKeyUsage, Domain, EndpointHealth, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.ingest.adapters.account_events import LogAccountEvents
@@ -35,6 +35,7 @@ from services.ingest.adapters.dns import ResolvedRecords
 from services.ingest.adapters.domain_checks import DomainChecks
 from services.ingest.adapters.domains import TableDomains
 from services.ingest.adapters.endpoint_commands import LogEndpointCommands
+from services.ingest.adapters.endpoints import StandingEndpoints
 from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.feedback import LogFeedback
 from services.ingest.adapters.idempotency import LogIdempotency, read
@@ -230,7 +231,11 @@ def _app(
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
     suppressions = SuppressionEntities(tables.table(TOPICS["suppressions"], Suppression), clock)
-    endpoint_table = TableEntities(tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint), clock)
+    endpoint_table = StandingEndpoints(
+        tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint),
+        tables.table(TOPICS["endpoint-health"], EndpointHealth),
+        clock,
+    )
     ids = _message_ids(settings)
 
     admission = Admission(

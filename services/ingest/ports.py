@@ -13,7 +13,7 @@ from schemas.replies import Verdict
 from schemas.routing import PathHealth, QueueFlush, QueuePause, SenderAlive, Versioned
 from schemas.tables import ApiKey, Domain, DomainRecord, Project, QueueState, Suppression
 from schemas.templates import Template, TemplateVersion
-from schemas.webhooks import WebhookTest
+from schemas.webhooks import WebhookReplay, WebhookTest
 from services.ingest.domain.acceptance import Placed
 from services.ingest.domain.access import Caller, KnownKey
 from services.ingest.domain.domains import Looked
@@ -245,8 +245,8 @@ class FeedbackInputs(Protocol):
 
 
 class EndpointCommands(Protocol):
-    async def send(self, project_id: str, event_id: str, test: WebhookTest, time_ms: int) -> None:
-        """Durably; its event is then called by the service webhooks. Raises LogUnavailable."""
+    async def send(self, project_id: str, record_id: str, command: WebhookTest | WebhookReplay, time_ms: int) -> None:
+        """Durably; the service webhooks then makes the calls. Raises LogUnavailable."""
         ...
 
 

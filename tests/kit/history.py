@@ -20,7 +20,7 @@ from schemas.events import (
     SuppressionAdded,
 )
 from schemas.mail import Attempt, Category
-from schemas.webhooks import WebhookAttempt
+from schemas.webhooks import AttemptOutcome, WebhookAttempt
 
 PROJECT = "prj_06GC8M3CFE0000000000000001"
 OTHER_PROJECT = "prj_06GC8M3CFE0000000000000002"
@@ -97,12 +97,14 @@ class History:
             project_id=self.project_id,
         )  # fmt: skip
 
-    def webhook_attempt(self, endpoint_id: str, number: int) -> Envelope[WebhookAttempt]:
+    def webhook_attempt(
+        self, endpoint_id: str, number: int, *, outcome: AttemptOutcome = "succeeded", event_id: str = "evt_1"
+    ) -> Envelope[WebhookAttempt]:
         self.now_ms += 3
         data = WebhookAttempt(
             id=derived_id("wha", endpoint_id, str(number)), delivery_id=derived_id("whd", endpoint_id, str(number)),
-            endpoint_id=endpoint_id, event_id="evt_1", event_type="message.queued", attempt=1,
-            at=to_timestamp(self.now_ms), duration_ms=12, outcome="succeeded", status_code=200, error=None,
+            endpoint_id=endpoint_id, event_id=event_id, event_type="message.queued", attempt=1,
+            at=to_timestamp(self.now_ms), duration_ms=12, outcome=outcome, status_code=200, error=None,
             response="ok", next_attempt_at=None,
         )  # fmt: skip
         return seal(

@@ -1,7 +1,7 @@
 """The question about the calls of an endpoint."""
 
 from services.analytics.adapters.questions import Questions, Values, select
-from services.analytics.domain.attempts import EndpointAttempt
+from services.analytics.domain.attempts import AttemptsQuery, EndpointAttempt
 from services.analytics.domain.cursors import AttemptCursor
 
 
@@ -11,13 +11,16 @@ class ClickHouseAttempts:
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
 
-    async def attempts(
-        self, project_id: str, endpoint_id: str, after: AttemptCursor | None, *, count: int
-    ) -> list[EndpointAttempt]:
-        conditions, values = ["endpoint_id = {endpoint:String}"], Values(endpoint=endpoint_id, count=count)
-        if after is not None:
+    async def attempts(self, project_id: str, query: AttemptsQuery, *, count: int) -> list[EndpointAttempt]:
+        conditions, values = ["endpoint_id = {endpoint:String}"], Values(endpoint=query.endpoint_id, count=count)
+        if query.arrived is not None:
+            conditions.append(f"JSONExtractString(attempt, 'outcome') {'=' if query.arrived else '!='} 'succeeded'")
+        if query.event_id is not None:
+            conditions.append("JSONExtractString(attempt, 'event_id') = {event:String}")
+            values["event"] = query.event_id
+        if query.after is not None:
             conditions.append("(at, attempt_id) < (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {id:String})")
-            values |= {"at": after.at_ms, "id": after.attempt_id}
+            values |= {"at": query.after.at_ms, "id": query.after.attempt_id}
         statement = select(
             "toUnixTimestamp64Milli(at), attempt_id, attempt",
             "webhook_attempts FINAL",

@@ -15,12 +15,12 @@ def attempt_routes(reads: AttemptReads) -> APIRouter:
     @router.get("/webhooks/{endpoint_id}/attempts")
     async def attempts(endpoint_id: str, project_id: ProjectId, asked: Asked) -> Response:
         query = attempts_query(asked, endpoint_id)
-        found = await reads.attempts(project_id, endpoint_id, query.after, count=query.limit + 1)
+        found = await reads.attempts(project_id, query, count=query.limit + 1)
         return page(
             found,
             query.limit,
             lambda attempt: raw(attempt.document),
-            lambda last: attempt_cursor(last.cursor, endpoint_id),
+            lambda last: attempt_cursor(last.cursor, query.fingerprint),
         )
 
     return router

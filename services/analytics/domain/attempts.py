@@ -1,12 +1,12 @@
 """The calls of webhook endpoints: as rows, and as a list of one endpoint (R31)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from schemas.webhooks import WebhookAttempt
-from services.analytics.domain.cursors import AttemptCursor, read_attempt_cursor
-from services.analytics.domain.parameters import Parameters, Reader
+from services.analytics.domain.cursors import AttemptCursor, fingerprint, read_attempt_cursor
+from services.analytics.domain.parameters import Parameters, Reader, one_of, text_value
 from services.analytics.domain.rows import Position, moment
 
 
@@ -36,8 +36,17 @@ class EndpointAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptsQuery:
+    """The calls of one endpoint. `arrived` None is all of them."""
+
+    endpoint_id: str
+    arrived: bool | None
+    event_id: str | None
     limit: int
     after: AttemptCursor | None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.endpoint_id, repr(self.arrived), repr(self.event_id))
 
 
 def attempt_row(data: WebhookAttempt, project_id: str, position: Position) -> AttemptRow:
@@ -49,6 +58,14 @@ def attempt_row(data: WebhookAttempt, project_id: str, position: Position) -> At
 def attempts_query(parameters: Parameters, endpoint_id: str) -> AttemptsQuery:
     """`GET /v1/webhooks/{id}/attempts`. Raises InvalidQuery."""
     reader = Reader(parameters)
-    limit, after = reader.limit(), reader.after(lambda text: read_attempt_cursor(text, endpoint_id))
+    status = reader.take("status", one_of(("succeeded", "failed")))
+    asked = AttemptsQuery(
+        endpoint_id,
+        arrived=None if status is None else status == "succeeded",
+        event_id=reader.take("event_id", text_value),
+        limit=reader.limit(),
+        after=None,
+    )
+    after = reader.after(lambda text: read_attempt_cursor(text, asked.fingerprint))
     reader.finish()
-    return AttemptsQuery(limit, after)
+    return replace(asked, after=after)

@@ -44,14 +44,14 @@ def read_message_cursor(text: str, filters: str) -> str:
             raise BadCursor
 
 
-def attempt_cursor(cursor: AttemptCursor, endpoint_id: str) -> str:
-    return _pack([cursor.at_ms, cursor.attempt_id, fingerprint(endpoint_id)])
+def attempt_cursor(cursor: AttemptCursor, filters: str) -> str:
+    return _pack([cursor.at_ms, cursor.attempt_id, filters])
 
 
-def read_attempt_cursor(text: str, endpoint_id: str) -> AttemptCursor:
+def read_attempt_cursor(text: str, filters: str) -> AttemptCursor:
     """Raises BadCursor."""
     match _unpack(text):
-        case [int(at_ms), str(attempt_id), str(made_for)] if made_for == fingerprint(endpoint_id) and _is_offset(at_ms):
+        case [int(at_ms), str(attempt_id), str(made_for)] if made_for == filters and _is_offset(at_ms):
             return AttemptCursor(at_ms, attempt_id)
         case _:
             raise BadCursor

@@ -3,7 +3,7 @@
 from chassis.log import Log, outgoing
 from schemas.envelope import seal
 from schemas.topics import TOPICS
-from schemas.webhooks import WebhookTest
+from schemas.webhooks import WebhookReplay, WebhookTest
 
 _COMMANDS = TOPICS["webhook-commands"]
 _WITHIN = 2.5  # seconds, as for every change that a caller waits for
@@ -15,8 +15,9 @@ class LogEndpointCommands:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    async def send(self, project_id: str, event_id: str, test: WebhookTest, time_ms: int) -> None:
+    async def send(self, project_id: str, record_id: str, command: WebhookTest | WebhookReplay, time_ms: int) -> None:
+        endpoint_id = command.webhook_id
         envelope = seal(
-            test, record_id=event_id, source="ingest", subject=test.webhook_id, time_ms=time_ms, project_id=project_id
+            command, record_id=record_id, source="ingest", subject=endpoint_id, time_ms=time_ms, project_id=project_id
         )
-        await self._log.append([outgoing(_COMMANDS, envelope, key=test.webhook_id)], within=_WITHIN)
+        await self._log.append([outgoing(_COMMANDS, envelope, key=endpoint_id)], within=_WITHIN)

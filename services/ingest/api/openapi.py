@@ -53,6 +53,8 @@ _QUERY: Mapping[str, Schema] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 25},
     "after": STRING,
     "status": STATUS,
+    "status of attempts": {"type": "string", "enum": ["succeeded", "failed"]},
+    "event_id": STRING,
     "recipient": STRING,
     "recipient_domain": STRING,
     "from": STRING,
@@ -171,10 +173,12 @@ OPERATIONS: list[Operation] = [
               {200: ref("WebhookWithSecret")}, "Rotation", body_may_be_missing=True, errors=(404,)),
     Operation("POST", "/v1/webhooks/{endpoint_id}/test", "Have a test event called, once", "webhooks.write",
               {202: ref("WebhookTest")}, errors=(404,)),
+    Operation("POST", "/v1/webhooks/{endpoint_id}/replays", "Have one event, or those of a window, called once more",
+              "webhooks.write", {202: ref("WebhookReplay")}, "NewReplay", errors=(404, 409)),
     Operation("DELETE", "/v1/webhooks/{endpoint_id}", "Remove a webhook", "webhooks.write", {200: ref("Deleted")},
               errors=(404,)),
     Operation("GET", "/v1/webhooks/{endpoint_id}/attempts", "Calls of a webhook, newest first", "webhooks.read",
-              {200: page_of(ref("WebhookAttempt"))}, query=_PAGE, errors=(404,)),
+              {200: page_of(ref("WebhookAttempt"))}, query=(*_PAGE, "status of attempts", "event_id"), errors=(404,)),
     Operation("POST", "/v1/api-keys", "Make a key; the answer has it, this once", "api_keys.write",
               {201: ref("KeyWithSecret")}, "NewKey"),
     Operation("GET", "/v1/api-keys", "Keys, newest first", "api_keys.read", {200: page_of(ref("Key"))},
@@ -313,7 +317,7 @@ def _operation(operation: Operation) -> Json:
 def _parameters(operation: Operation) -> list[Json]:
     named = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     found = [{"name": name, "in": "path", "required": True, "schema": STRING} for name in named]
-    found += [{"name": name, "in": "query", "schema": _QUERY[name]} for name in operation.query]
+    found += [{"name": name.partition(" ")[0], "in": "query", "schema": _QUERY[name]} for name in operation.query]
     if operation.keyed:
         schema = {"type": "string", "minLength": 1, "maxLength": 256}
         found.append({"name": "Idempotency-Key", "in": "header", "schema": schema})

@@ -5,9 +5,9 @@ Limits come from the readers; a test runs the document against the service. It m
 
 from typing import Any, get_args
 
-from schemas.events import MESSAGE_EVENTS, SuppressionOrigin, SuppressionReason
+from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import OnUnknown, Priority, Status
-from schemas.tables import RecordStatus
+from schemas.tables import DisabledReason, RecordStatus
 from services.ingest.domain import (
     attachments,
     batch,
@@ -129,16 +129,21 @@ _ENDPOINT = {
     "description": or_null(STRING),
     "disabled": BOOLEAN,
     "disabled_at": or_null(TIME),
+    "disabled_reason": or_null({"type": "string", "enum": list(get_args(DisabledReason))}),
+    "rate_per_second": or_null({"type": "number"}),
     "old_secrets_until": array(TIME),
     "created_at": TIME,
 }
+_EVENT_TYPES = array({"type": "string", "enum": [*sorted(endpoints.EVENT_TYPES | endpoints.FAMILIES), "*"]}) | {
+    "minItems": 1
+}
 _ENDPOINT_GIVEN = {
     "url": STRING,
-    "events": array({"type": "string", "enum": [*sorted(MESSAGE_EVENTS), *sorted(endpoints.FAMILIES), "*"]})
-    | {"minItems": 1},
+    "events": _EVENT_TYPES,
     "tags": TAGS,
     "description": {"type": "string", "maxLength": endpoints.MAX_DESCRIPTION},
     "disabled": BOOLEAN,
+    "rate_per_second": or_null({"type": "number", "minimum": endpoints.SLOWEST, "maximum": endpoints.FASTEST}),
 }
 _KEY = {
     "id": STRING,
@@ -313,6 +318,30 @@ SHAPES: dict[str, Schema] = {
     ),
     "WebhookChange": given(_ENDPOINT_GIVEN, examples=[{"disabled": True}]),
     "WebhookTest": shown({"object": STRING, "webhook_id": STRING, "event_id": STRING}),
+    "NewReplay": given(
+        {
+            "event_id": STRING | {"description": "The `webhook-id` of a call; else a window."},
+            "since": TIME | {"description": "At most 14 days ago."},
+            "until": TIME | {"description": "Exclusive; default: now."},
+            "event_types": _EVENT_TYPES,
+            "only_failed": BOOLEAN,
+        },
+        examples=[{"since": "2027-01-31T09:00:00Z", "only_failed": True}],
+    ),
+    "WebhookReplay": shown(
+        {
+            "object": STRING,
+            "id": STRING,
+            "endpoint_id": STRING,
+            "status": {"const": "queued"},
+            "event_id": or_null(STRING),
+            "since": or_null(TIME),
+            "until": or_null(TIME),
+            "event_types": array(STRING),
+            "only_failed": BOOLEAN,
+            "created_at": TIME,
+        }
+    ),
     "Webhook": shown(_ENDPOINT),
     "WebhookWithSecret": shown({**_ENDPOINT, "secret": STRING}),
     "NewKey": given(

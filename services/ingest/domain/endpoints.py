@@ -8,18 +8,20 @@ from typing import Any
 
 from chassis.egress import refusal_of_url
 from schemas.envelope import to_ms, to_timestamp
-from schemas.events import MESSAGE_EVENTS
+from schemas.events import ACCOUNT_EVENTS, MESSAGE_EVENTS
 from schemas.tables import OldSecret, WebhookEndpoint
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, invalid
 from services.ingest.domain.fields import faults_of_names, read_tags
 
-FIELDS = frozenset({"url", "events", "tags", "description", "disabled"})
+FIELDS = frozenset({"url", "events", "tags", "description", "disabled", "rate_per_second"})
 MAX_DESCRIPTION = 500
+SLOWEST, FASTEST = 0.1, 10_000  # requests a second
 SECRET_BYTES = 32
 MOST_OLD_SECRETS = 5  # each is a signature more in every call
+EVENT_TYPES = frozenset({*MESSAGE_EVENTS, *ACCOUNT_EVENTS})
 # Families of types, as `message.*`.
-FAMILIES = frozenset(f"{name.partition('.')[0]}.*" for name in MESSAGE_EVENTS)
+FAMILIES = frozenset(f"{name.partition('.')[0]}.*" for name in EVENT_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +31,23 @@ class NewEndpoint:
     tags: tuple[str, ...]
     description: str | None
     disabled: bool = False
+    rate_per_second: float | None = None
 
 
 def read_endpoint(body: Mapping[str, Any], *, allow_loopback: bool) -> NewEndpoint:
     """Raises Refused (422) with every fault."""
     faults = faults_of_names(body, FIELDS, frozenset())
     url = _url(body.get("url"), faults, allow_loopback=allow_loopback)
-    events = _events(body.get("events"), faults)
+    events = read_event_types(body.get("events"), "events", faults)
     tags = read_tags(body.get("tags"), faults)
     description = _description(body.get("description"), faults)
     disabled = body.get("disabled", False)
     if not isinstance(disabled, bool):
         faults.append(Fault("disabled", "invalid_type", "`disabled` is true or false."))
+    rate = _rate(body.get("rate_per_second"), faults)
     if faults:
         raise invalid(faults)
-    return NewEndpoint(url, events, tags, description, disabled)
+    return NewEndpoint(url, events, tags, description, disabled, rate)
 
 
 def read_change(body: Mapping[str, Any], before: WebhookEndpoint, *, allow_loopback: bool) -> NewEndpoint:
@@ -54,13 +58,15 @@ def read_change(body: Mapping[str, Any], before: WebhookEndpoint, *, allow_loopb
         "tags": before.tags,
         "description": before.description,
         "disabled": before.disabled_at is not None,
+        "rate_per_second": before.rate_per_second,
     }
     return read_endpoint({**standing, **body}, allow_loopback=allow_loopback)
 
 
 def changed(before: WebhookEndpoint, asked: NewEndpoint, now_ms: int) -> WebhookEndpoint:
-    """The endpoint as asked for. When it was disabled, or enabled again, stays where nothing of that changes."""
-    now = to_timestamp(now_ms)
+    """The endpoint as asked for. When and why it was disabled, or enabled again, stays where nothing of that changes."""
+    # By the clock of whoever disabled it, enabling comes after: else it would count for nothing.
+    now = to_timestamp(now_ms if before.disabled_at is None else max(now_ms, to_ms(before.disabled_at)))
     was_disabled = before.disabled_at is not None
     return before.model_copy(
         update={
@@ -69,6 +75,8 @@ def changed(before: WebhookEndpoint, asked: NewEndpoint, now_ms: int) -> Webhook
             "tags": list(asked.tags),
             "description": asked.description,
             "disabled_at": (before.disabled_at or now) if asked.disabled else None,
+            "disabled_reason": (before.disabled_reason if was_disabled else "owner") if asked.disabled else None,
+            "rate_per_second": asked.rate_per_second,
             "enabled_at": now if was_disabled and not asked.disabled else before.enabled_at,
         }
     )
@@ -100,6 +108,8 @@ def endpoint_shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "disabled": endpoint.disabled_at is not None,
         "disabled_at": endpoint.disabled_at,
+        "disabled_reason": endpoint.disabled_reason,
+        "rate_per_second": endpoint.rate_per_second,
         "old_secrets_until": [old.until for old in endpoint.old_secrets],
         "created_at": endpoint.created_at,
     }
@@ -117,21 +127,35 @@ def _url(value: Any, faults: list[Fault], *, allow_loopback: bool) -> str:
     return ""
 
 
-def _events(value: Any, faults: list[Fault]) -> tuple[str, ...]:
+def read_event_types(value: Any, field: str, faults: list[Fault]) -> tuple[str, ...]:
+    """A list of types and families, not empty. What is wrong with it is added to `faults`."""
     if not isinstance(value, list) or not value:
-        faults.append(Fault("events", "required", 'Give a list of event types, or ["*"] for all of them.'))
+        faults.append(Fault(field, "required", 'Give a list of event types, or ["*"] for all of them.'))
         return ()
     for index, name in enumerate(value):
-        if not isinstance(name, str) or (name != "*" and name not in MESSAGE_EVENTS and name not in FAMILIES):
-            known = ", ".join(sorted(MESSAGE_EVENTS))
+        if not isinstance(name, str) or (name != "*" and name not in EVENT_TYPES and name not in FAMILIES):
+            known = ", ".join(sorted(EVENT_TYPES))
             faults.append(
                 Fault(
-                    f"events[{index}]",
+                    f"{field}[{index}]",
                     "unknown_event",
                     f"Event types are: {known}; a family such as `message.*`; or `*`.",
                 )
             )
     return tuple(dict.fromkeys(name for name in value if isinstance(name, str)))
+
+
+def _rate(value: Any, faults: list[Fault]) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        faults.append(Fault("rate_per_second", "invalid_type", "`rate_per_second` is a number."))
+    elif not SLOWEST <= value <= FASTEST:
+        message = f"`rate_per_second` is between {SLOWEST} and {FASTEST}; null leaves it to the platform."
+        faults.append(Fault("rate_per_second", "invalid_value", message))
+    else:
+        return float(value)
+    return None
 
 
 def _description(value: Any, faults: list[Fault]) -> str | None:

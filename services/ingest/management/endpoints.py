@@ -9,7 +9,7 @@ from chassis.ids import RandomBits, new_id
 from chassis.table import ANSWER_AFTER
 from schemas.envelope import to_timestamp
 from schemas.tables import WebhookEndpoint
-from schemas.webhooks import WebhookTest
+from schemas.webhooks import WebhookReplay, WebhookTest
 from services.ingest.domain.access import Caller
 from services.ingest.domain.endpoints import (
     SECRET_BYTES,
@@ -23,6 +23,7 @@ from services.ingest.domain.endpoints import (
 from services.ingest.domain.faults import Refused
 from services.ingest.domain.key_requests import read_rotation
 from services.ingest.domain.pages import PageRequest
+from services.ingest.domain.replays import read_replay, replay_shown
 from services.ingest.ports import EndpointCommands, Entities, Seals
 
 Shown = dict[str, Any]
@@ -52,6 +53,8 @@ class ManageEndpoints:
             sealed_secret=self.seals.seal(secret),
             created_at=to_timestamp(now_ms),
             disabled_at=to_timestamp(now_ms) if new.disabled else None,
+            disabled_reason="owner" if new.disabled else None,
+            rate_per_second=new.rate_per_second,
         )
         await self._put(endpoint)
         return {**endpoint_shown(endpoint), "secret": secret}
@@ -87,6 +90,26 @@ class ManageEndpoints:
         test = WebhookTest(webhook_id=endpoint.id, by=caller.key_id)
         await self.commands.send(caller.project_id, event_id, test, now_ms)
         return {"object": "webhook_test", "webhook_id": endpoint.id, "event_id": event_id}
+
+    async def replay(self, caller: Caller, endpoint_id: str, body: Mapping[str, Any]) -> Shown:
+        """Have events called once more. Raises Refused, LogUnavailable."""
+        endpoint, now_ms = self._own(caller, endpoint_id), self.clock.now_ms()
+        asked = read_replay(body, now_ms)
+        if endpoint.disabled_at is not None:
+            message = "The webhook is disabled, so nothing is called there."
+            raise Refused("conflict", message, hint='Enable it first: PATCH with {"disabled": false}.')
+        replay = WebhookReplay(
+            id=new_id("rpl", now_ms, self.random_bits),
+            webhook_id=endpoint.id,
+            by=caller.key_id,
+            event_id=asked.event_id,
+            since=to_timestamp(asked.since_ms),
+            until=to_timestamp(asked.until_ms),
+            event_types=list(asked.event_types),
+            only_failed=asked.only_failed,
+        )
+        await self.commands.send(caller.project_id, replay.id, replay, now_ms)
+        return replay_shown(replay, now_ms)
 
     async def delete(self, caller: Caller, endpoint_id: str) -> Shown:
         endpoint = self._own(caller, endpoint_id)

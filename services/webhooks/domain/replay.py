@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from chassis.ids import message_time_of
 from schemas.envelope import Envelope, Payload, to_ms
 from schemas.tables import WebhookEndpoint
-from schemas.webhooks import WebhookAttempt, WebhookReplay
+from schemas.webhooks import LONGEST_REPLAY_MS, WebhookAttempt, WebhookReplay
 from services.webhooks.domain.matching import asks_for, carries_tag_of
 
-LONGEST_MS = 14 * 24 * 3_600_000
 # An event is in the log a moment after its time; while the brokers are away, later. Its window is read that much further.
 LATE_MS = 3_600_000
 MOST_FAILED = 100_000  # event ids in memory, about 15 MB
@@ -55,7 +54,7 @@ class Replay:
         """Between which broker times its events lie."""
         if self.asked.event_id is None:
             return to_ms(self.asked.since), to_ms(self.asked.until) + LATE_MS
-        oldest = self.asked_at_ms - LONGEST_MS
+        oldest = self.asked_at_ms - LONGEST_REPLAY_MS
         return max(oldest, message_time_of(self.asked.event_id) or oldest), self.asked_at_ms + LATE_MS
 
     @property

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from chassis.clock import SystemClock
 from schemas.envelope import encode, to_timestamp
-from tests.integration.analytics.bench import TABLES, Api, Bench, ids
+from schemas.webhooks import AttemptOutcome
+from tests.integration.analytics.bench import TABLES, Api, Bench, Json, ids
 from tests.kit.history import OTHER_PROJECT, History
 
 HOUR_MS = 3_600_000
@@ -256,3 +257,24 @@ async def test_attempts_of_an_endpoint_newest_first_D102(bench: Bench, history: 
     assert found == [orjson.loads(encode(attempt))["data"] for attempt in reversed(attempts)]
     status, _ = await bench.api.call("/v1/webhooks/whk_1/attempts", limit=500)
     assert status == 422
+
+
+async def test_attempts_by_what_came_of_them_and_by_event_R31(bench: Bench, history: History) -> None:
+    outcomes: tuple[AttemptOutcome, ...] = ("succeeded", "failed", "exhausted", "succeeded")
+    made = [
+        history.webhook_attempt("whk_1", n, outcome=outcome, event_id=f"evt_{n % 2}")
+        for n, outcome in enumerate(outcomes)
+    ]
+    await bench.insert_all(*made)
+
+    async def asked(**filters: str) -> list[Json]:
+        return await bench.api.pages("/v1/webhooks/whk_1/attempts", limits=iter(lambda: 1, None), **filters)
+
+    newest_first = [orjson.loads(encode(attempt))["data"] for attempt in reversed(made)]
+    assert await asked(status="succeeded") == [newest_first[0], newest_first[3]]
+    assert await asked(status="failed") == newest_first[1:3]
+    assert await asked(event_id="evt_0") == [newest_first[1], newest_first[3]]
+    assert await asked(event_id="evt_1", status="failed") == [newest_first[2]]
+    cursor = (await bench.api.get("/v1/webhooks/whk_1/attempts", limit=1, status="failed"))["next_cursor"]
+    for other in ({"status": "open"}, {"event_id": ""}, {"after": cursor}):
+        assert (await bench.api.call("/v1/webhooks/whk_1/attempts", **other))[0] == 422

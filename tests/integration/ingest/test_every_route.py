@@ -71,6 +71,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/v1/webhooks/{endpoint_id}"): Row("webhooks.write", 404),
     ("POST", "/v1/webhooks/{endpoint_id}/rotate-secret"): Row("webhooks.write", 400),
     ("POST", "/v1/webhooks/{endpoint_id}/test"): Row("webhooks.write", 404),
+    ("POST", "/v1/webhooks/{endpoint_id}/replays"): Row("webhooks.write", 400),
     ("GET", "/v1/webhooks/{endpoint_id}/attempts"): Row("webhooks.read", 404),
     ("POST", "/v1/api-keys"): Row("api_keys.write", 400),
     ("GET", "/v1/api-keys"): Row("api_keys.read", 200),

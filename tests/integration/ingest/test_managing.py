@@ -12,14 +12,14 @@ from aiohttp import web
 
 from chassis.clock import SystemClock
 from chassis.ids import MessageIds
-from chassis.log import Log
+from chassis.log import Log, outgoing
 from chassis.principal import HEADER, Principal, verify
 from chassis.sealing import Seals
 from chassis.table import ANSWER_AFTER
-from schemas.envelope import Payload, decode
-from schemas.tables import Suppression, WebhookEndpoint
+from schemas.envelope import Payload, decode, seal, to_timestamp
+from schemas.tables import EndpointHealth, Suppression, WebhookEndpoint
 from schemas.topics import TOPICS
-from schemas.webhooks import WebhookTest
+from schemas.webhooks import WebhookReplay, WebhookTest
 from services.ingest.api import bodies, edge
 from services.ingest.domain.keys import new_key
 from tests.integration.ingest.stage import (
@@ -215,7 +215,9 @@ async def test_a_webhook_from_post_to_delete(own_broker: Broker, ingest: Client,
     assert made.status == 201
     secret = made.json.pop("secret")
     assert secret.startswith("whsec_")
-    rest: dict[str, object] = {"disabled": False, "disabled_at": None, "old_secrets_until": []}
+    rest: dict[str, object] = {
+        "disabled": False, "disabled_at": None, "disabled_reason": None, "rate_per_second": None, "old_secrets_until": [],
+    }  # fmt: skip
     assert made.json == {"id": made.json["id"], **asked, **rest, "created_at": made.json["created_at"]}
     (row,) = await rows(own_broker, "webhook-endpoints", made.json["id"])
     assert isinstance(row, WebhookEndpoint)
@@ -249,6 +251,41 @@ async def test_a_webhook_is_disabled_its_secret_rotated_and_tested(
     assert (tested.status, tested.json["webhook_id"]) == (202, made.json["id"])
     (command,) = await rows(own_broker, "webhook-commands", made.json["id"])
     assert isinstance(command, WebhookTest)
+
+
+async def test_a_webhook_that_said_it_is_gone_shows_it_is_not_replayed_to_and_is_enabled_again(
+    own_broker: Broker, ingest: Client, tenant: Tenant, log: Log
+) -> None:
+    asked = {"url": "http://127.0.0.1:9/hook", "events": ["*"], "rate_per_second": 5}
+    made = await ingest.call("POST", "/v1/webhooks", key=tenant.live, json=asked)
+    path, window = f"/v1/webhooks/{made.json['id']}", {"since": made.json["created_at"], "only_failed": True}
+    replayed = await ingest.call("POST", f"{path}/replays", key=tenant.live, json=window)
+    assert (replayed.status, replayed.json["status"], replayed.json["endpoint_id"]) == (202, "queued", made.json["id"])
+    (command,) = await rows(own_broker, "webhook-commands", made.json["id"])
+    assert isinstance(command, WebhookReplay)
+    assert (command.id, command.since, command.only_failed) == (replayed.json["id"], window["since"], True)
+
+    now_ms = SystemClock().now_ms()
+    gone = EndpointHealth(
+        id=made.json["id"], project_id=tenant.project_id, failing_since=to_timestamp(now_ms),
+        first_event_at=to_timestamp(now_ms), disabled_at=to_timestamp(now_ms), disabled_reason="gone",
+    )  # fmt: skip
+    record = seal(
+        gone, record_id=gone.id, source="webhooks", subject=gone.id, time_ms=now_ms, project_id=tenant.project_id
+    )
+    await log.append([outgoing(TOPICS["endpoint-health"], record, key=gone.id)], within=15)
+
+    async def shows() -> bool:
+        found = (await ingest.call("GET", path, key=tenant.live)).json
+        return (found["disabled"], found["disabled_reason"]) == (True, "gone")
+
+    await holds(shows)
+    listed = (await ingest.call("GET", "/v1/webhooks", key=tenant.live)).json["data"][0]
+    assert listed["disabled_at"] == to_timestamp(now_ms)
+    assert (await ingest.call("POST", f"{path}/replays", key=tenant.live, json=window)).status == 409
+    enabled = await ingest.call("PATCH", path, key=tenant.live, json={"disabled": False})
+    assert (enabled.status, enabled.json["disabled"], enabled.json["rate_per_second"]) == (200, False, 5)
+    assert not (await ingest.call("GET", path, key=tenant.live)).json["disabled"]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "https://169.254.169.254/", "http://example.com/", "x"])

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from schemas.envelope import to_timestamp
-from schemas.tables import WebhookEndpoint
+from schemas.tables import EndpointHealth, WebhookEndpoint, as_it_stands
 from services.ingest.domain.endpoints import (
     MOST_OLD_SECRETS,
     changed,
@@ -38,7 +38,7 @@ def test_what_is_not_named_stays() -> None:
 
 def test_disabled_and_enabled_again_each_once() -> None:
     disabled = change({"disabled": True})
-    assert disabled.disabled_at == to_timestamp(NOW_MS)
+    assert (disabled.disabled_at, disabled.disabled_reason) == (to_timestamp(NOW_MS), "owner")
     assert change({"disabled": True}, disabled, NOW_MS + 5) == disabled
     enabled = change({"disabled": False}, disabled, NOW_MS + 9)
     assert (enabled.disabled_at, enabled.enabled_at) == (None, to_timestamp(NOW_MS + 9))
@@ -48,6 +48,8 @@ def test_disabled_and_enabled_again_each_once() -> None:
 @pytest.mark.parametrize(("body", "field"), [
     ({"url": "https://127.1/"}, "url"), ({"url": None}, "url"), ({"events": []}, "events"),
     ({"events": ["message.nothing"]}, "events[0]"), ({"events": ["other.*"]}, "events[0]"),
+    ({"rate_per_second": 0}, "rate_per_second"), ({"rate_per_second": True}, "rate_per_second"),
+    ({"rate_per_second": 10_001}, "rate_per_second"), ({"rate_per_second": "9"}, "rate_per_second"),
     ({"disabled": "yes"}, "disabled"), ({"secret": "x"}, "secret"), ({"id": "whk_2"}, "id"),
 ])  # fmt: skip
 def test_d91_a_change_is_judged_as_a_new_endpoint_is(body: dict[str, object], field: str) -> None:
@@ -56,9 +58,30 @@ def test_d91_a_change_is_judged_as_a_new_endpoint_is(body: dict[str, object], fi
     assert field in str(refused.value.__dict__)
 
 
+def test_r31_what_was_disabled_for_its_health_is_enabled_by_whoever_owns_it() -> None:
+    """Even where the clock of the service that disabled it is ahead."""
+    at_ms = NOW_MS + 1000
+    health = EndpointHealth(
+        id="whk_1", project_id="prj_1", failing_since=to_timestamp(at_ms), first_event_at=to_timestamp(NOW_MS),
+        disabled_at=to_timestamp(at_ms), disabled_reason="gone",
+    )  # fmt: skip
+    found = as_it_stands(ENDPOINT, health)
+    assert (endpoint_shown(found)["disabled"], endpoint_shown(found)["disabled_reason"]) == (True, "gone")
+    assert change({"description": "x"}, found).disabled_reason == "gone"
+    enabled = change({"disabled": False}, found)
+    assert as_it_stands(enabled, health) == enabled
+    assert (enabled.disabled_at, enabled.disabled_reason) == (None, None)
+
+
+def test_r31_a_rate_is_kept_until_it_is_taken_back() -> None:
+    slow = change({"rate_per_second": 2})
+    assert (slow.rate_per_second, change({}, slow).rate_per_second) == (2.0, 2.0)
+    assert change({"rate_per_second": None}, slow).rate_per_second is None
+
+
 def test_a_family_may_be_asked_for() -> None:
-    asked = {"url": "https://example.com/", "events": ["message.*", "message.*"]}
-    assert read_endpoint(asked, allow_loopback=False).events == ("message.*",)
+    asked = {"url": "https://example.com/", "events": ["message.*", "message.*", "suppression.*", "endpoint.failing"]}
+    assert read_endpoint(asked, allow_loopback=False).events == ("message.*", "suppression.*", "endpoint.failing")
 
 
 def test_a_rotation_keeps_the_old_secret_for_the_overlap() -> None:

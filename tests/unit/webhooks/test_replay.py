@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from chassis.ids import event_id, message_time_of, new_id
 from schemas.envelope import encode, to_timestamp
-from schemas.webhooks import DeliveryCause, WebhookAttempt
+from schemas.webhooks import LONGEST_REPLAY_MS, DeliveryCause, WebhookAttempt
 from services.webhooks.domain.records import attempt_record, first_delivery, replayed_delivery
-from services.webhooks.domain.replay import LATE_MS, LONGEST_MS, Failed
+from services.webhooks.domain.replay import LATE_MS, Failed
 from tests.unit.webhooks.made import NOW_MS, a_delivery, a_replay, an_endpoint, an_event
 from tests.unit.webhooks.test_health import a_call
 
@@ -64,7 +64,7 @@ def test_a_single_event_is_looked_for_from_its_messages_time_on() -> None:
     assert message_time_of(event_id(MESSAGE, 3)) == NOW_MS
     assert a_replay(event_id=event_id(MESSAGE, 3)).window_ms == (NOW_MS, NOW_MS + LATE_MS)
     assert message_time_of(new_id("evt", NOW_MS)) is None
-    assert a_replay(event_id=new_id("evt", NOW_MS)).window_ms[0] == NOW_MS - LONGEST_MS
+    assert a_replay(event_id=new_id("evt", NOW_MS)).window_ms[0] == NOW_MS - LONGEST_REPLAY_MS
 
 
 def an_attempt(
