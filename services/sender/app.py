@@ -29,9 +29,10 @@ from services.sender.adapters.journal import AttemptJournal
 from services.sender.adapters.mta_sts import StsPolicies
 from services.sender.adapters.policies import PacePolicies
 from services.sender.adapters.resolver import CachedResolver
+from services.sender.adapters.rooms import Sizes
 from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.signing import SendingDomains
-from services.sender.adapters.slots import PacedSlots, Sizes
+from services.sender.adapters.slots import PacedSlots
 from services.sender.adapters.smtp import Limits, SmtpCarrier
 from services.sender.adapters.smtp_setup import SetUp
 from services.sender.adapters.suppressions import SuppressionIndex

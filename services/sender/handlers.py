@@ -18,8 +18,9 @@ from schemas.tables import Suppression
 from services.sender import metrics
 from services.sender.domain import reports
 from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
-from services.sender.domain.mime import Mail, UnsafeHeader
+from services.sender.domain.mime import Mail, UnsafeHeader, sender_domain
 from services.sender.domain.outcome import Outcome, refused_by_us
+from services.sender.domain.queue import Candidate
 from services.sender.domain.reports import PostponedFor
 from services.sender.domain.sandbox import complaint_about
 from services.sender.gate import FRESH_WITHIN, SendGate
@@ -191,10 +192,11 @@ class Attempts:
         began = self._clock.monotonic()
         delivery, within = job.delivery, self._timing.start_within
         try:
-            self._slots.check(way, delivery.destination, delivery.priority)
+            candidate = _candidate(delivery)
+            self._slots.check(way, candidate)
             async with (
                 self._mails.written(delivery, job.project_id, within=within) as mail,
-                self._slots.slot(way, delivery.destination, delivery.priority, within=within) as slot,
+                self._slots.slot(way, candidate, within=within) as slot,
             ):
                 self._observe("wait", began)
                 transaction = await self._transact(job, _Going(mail, way, slot))
@@ -400,3 +402,7 @@ class Attempts:
 
     def _observe(self, step: str, began: float) -> None:
         metrics.STEP_SECONDS.labels(step).observe(self._clock.monotonic() - began)
+
+
+def _candidate(delivery: Delivery) -> Candidate:
+    return Candidate(delivery.destination, delivery.priority, delivery.recipient, sender_domain(delivery.content))

@@ -7,11 +7,12 @@ from typing import Literal, Protocol
 
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptInput, Feedback
-from schemas.mail import Priority, Tls
+from schemas.mail import Tls
 from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
+from services.sender.domain.queue import Candidate
 from services.sender.domain.reports import Hop, PostponedFor
 
 # Why a begun attempt stopped before a byte of the body was written.
@@ -147,13 +148,11 @@ class Slot(Protocol):
 class Slots(Protocol):
     """Room for transactions: bounded, as fast as each provider takes mail, the higher priority first."""
 
-    def check(self, way: Way, destination: str, priority: Priority) -> None:
+    def check(self, way: Way, mail: Candidate) -> None:
         """Raises NoRoom where a slot would be too long in coming: before anything is done for it."""
         ...
 
-    def slot(
-        self, way: Way, destination: str, priority: Priority, *, within: float
-    ) -> AbstractAsyncContextManager[Slot]:
+    def slot(self, way: Way, mail: Candidate, *, within: float) -> AbstractAsyncContextManager[Slot]:
         """Raises NoRoom where none comes free soon, `within` seconds at most."""
         ...
 

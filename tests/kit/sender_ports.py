@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from chassis.log import LogUnavailable
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptInput, Feedback
-from schemas.mail import Priority
 from schemas.tables import Suppression
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome
+from services.sender.domain.queue import Candidate
 from services.sender.domain.reports import Hop
 from services.sender.domain.sandbox import answer_to
 from services.sender.handlers import Attempts, Job, Timing
@@ -232,14 +232,14 @@ class Process:
 
     # slots
 
-    def check(self, way: Way, destination: str, priority: Priority) -> None:
-        del way, destination, priority
+    def check(self, way: Way, mail: Candidate) -> None:
+        del way, mail
         if self.closed_until_ms is not None:
             raise NoRoom(self.closed_until_ms, "paced")
 
     @asynccontextmanager
-    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator["Process"]:
-        del way, destination, priority, within
+    async def slot(self, way: Way, mail: Candidate, *, within: float) -> AsyncIterator["Process"]:
+        del way, mail, within
         if not self.room:
             raise NoRoom
         self._did("slot")

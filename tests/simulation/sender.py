@@ -14,7 +14,7 @@ from chassis.offset_tracker import Work
 from chassis.table import Table
 from schemas.deliveries import DELIVERIES, Delivery
 from schemas.envelope import decode
-from schemas.mail import Phase, Priority
+from schemas.mail import Phase
 from schemas.tables import Suppression
 from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.inputs import LoggedInputs
@@ -23,6 +23,7 @@ from services.sender.adapters.sandbox import LoggedSandbox
 from services.sender.adapters.suppressions import SuppressionIndex
 from services.sender.domain.mime import Mail, compose
 from services.sender.domain.outcome import Outcome, classify, lost
+from services.sender.domain.queue import Candidate
 from services.sender.domain.replies import Reply
 from services.sender.domain.reports import Hop, path_of
 from services.sender.handlers import Attempts
@@ -134,14 +135,14 @@ class _Slots:
     faults: Faults
     process: Process
 
-    def check(self, way: Way, destination: str, priority: Priority) -> None:
+    def check(self, way: Way, mail: Candidate) -> None:
         """There is."""
 
     def tell(self, carried: Carried) -> None:
         """Nothing is learned."""
 
     @asynccontextmanager
-    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator["_Slots"]:
+    async def slot(self, way: Way, mail: Candidate, *, within: float) -> AsyncIterator["_Slots"]:
         if self.faults.happens("no room"):
             await self.process.sleep(self.faults.random.choice([0.01, 1, within]) * self.faults.random.random())
             if self.faults.random.random() < 0.7:

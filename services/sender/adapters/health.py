@@ -14,9 +14,10 @@ from schemas.envelope import seal
 from schemas.routing import PathHealth, SenderAlive
 from schemas.topics import TOPICS
 from services.sender import metrics
-from services.sender.adapters.rooms import Key, Room
 from services.sender.adapters.slots import PacedSlots
-from services.sender.domain.flow import WINDOW_MS
+from services.sender.domain.queue import W
+from services.sender.domain.room import Key, Room
+from services.sender.domain.tally import WINDOW_MS
 
 _TOPIC = TOPICS["path-health"]
 _EVERY = 1.0  # seconds
@@ -90,7 +91,7 @@ class HealthReports:
             self._round - told_in >= _ALL_EVERY or told.model_copy(update={"taken_at_ms": health.taken_at_ms}) != health
         )
 
-    def _health(self, room: Room, now_ms: int) -> PathHealth:
+    def _health(self, room: Room[W], now_ms: int) -> PathHealth:
         closed_until_ms = room.standing.closed_until_ms
         return PathHealth(
             pool=self._pool,
@@ -129,6 +130,6 @@ class HealthReports:
         for gauge in gauges:
             gauge.clear()
         for room in self._slots.rooms():
-            values = (room.waiting, room.running, room.limit, int(room.standing.closed(now_ms)))
+            values = (len(room.waiting), room.running, room.limit, int(room.standing.closed(now_ms)))
             for gauge, value in zip(gauges, values, strict=True):
                 gauge.labels(room.path, room.label).inc(value)

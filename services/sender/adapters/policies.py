@@ -22,7 +22,7 @@ _log = logger("policies")
 
 
 class PacePolicies:
-    """A part of the service (`chassis.service.Part`), and `services.sender.adapters.slots.Policies`."""
+    """A part of the service (`chassis.service.Part`), and `services.sender.adapters.rooms.Policies`."""
 
     def __init__(self, log: Log, tail: Tail, clock: Clock) -> None:
         self._tail = tail

@@ -12,8 +12,8 @@ from chassis.log import Incoming
 from chassis.offset_tracker import Work
 from schemas.deliveries import DELIVERIES, Delivery
 from schemas.envelope import decode, encode, seal
-from schemas.mail import Priority
 from services.sender.domain.mime import Mail
+from services.sender.domain.queue import Candidate
 from services.sender.intake import Intake
 from services.sender.ports import Carried, Gate, Way
 from tests.kit.sender_ports import DELIVERED, PROJECT, Process, World
@@ -33,8 +33,8 @@ class Held(Process):
     at_dot: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def slot(self, way: Way, destination: str, priority: Priority, *, within: float) -> AsyncIterator[Process]:
-        del way, destination, priority, within
+    async def slot(self, way: Way, mail: Candidate, *, within: float) -> AsyncIterator[Process]:
+        del way, mail, within
         self.calls.append("slot")
         await self.at_slot.wait()
         yield self

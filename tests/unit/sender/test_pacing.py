@@ -209,8 +209,8 @@ def test_a_longer_restriction_is_not_cut_short_by_another() -> None:
     [
         ("reply", GOOGLE_RATE, ("source", "pause", 600)),
         ("reply", "421-4.7.28 unusual rate of email originating from your DKIM domain example.com", ("sender_domain", "pause", 600)),
-        ("rcpt", "450-4.2.1 The user you are trying to contact is receiving email too quickly. - gsmtp", ("recipient", "pause", 3600)),
-        ("rcpt", "550-5.2.1 The user you are trying to contact is receiving email at a rate", ("recipient", "pause", 3600)),
+        ("rcpt", "450-4.2.1 The user you are trying to contact is receiving email too quickly. - gsmtp", ("recipient", "pause", 600)),
+        ("rcpt", "550-5.2.1 The user you are trying to contact is receiving email at a rate", ("recipient", "pause", 600)),
         ("rcpt", "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded", ("recipient", "pause", 600)),
         ("mail", "421 4.7.0 [TS02] Messages from 192.0.2.1 temporarily deferred", ("source", "trickle", 1800)),
         ("greeting", "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume", ("source", "pause", 7200)),

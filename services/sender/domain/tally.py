@@ -1,6 +1,6 @@
-"""How fast a queue empties, and what came of what left it: counts over a while that slides along.
+"""How attempts ended within the last minutes, as routers want to know it (R20).
 
-Pure: time comes in as a number. Both forget in steps, so that a busy queue costs no more than an idle one.
+Pure: time comes in as a number. It forgets in steps, so that a busy provider costs no more than an idle one.
 """
 
 from collections import Counter, deque
@@ -9,44 +9,8 @@ from dataclasses import dataclass, field
 from services.sender.domain.classification import SET_UP
 from services.sender.domain.outcome import Outcome
 
-_SPAN_MS = 5_000
-# Within so short a time nothing has to have ended: a TLS connection is not made in less.
-_NO_NEWS_MS = 1_000
-
-WINDOW_MS = 300_000  # of a tally
+WINDOW_MS = 300_000
 _STEP_MS = 10_000
-
-
-class Flow:
-    """Mails per second that leave a queue in which others wait, as of the last few seconds."""
-
-    def __init__(self, now_ms: int) -> None:
-        self._since_ms = now_ms
-        self._start_ms = now_ms
-        self._count = 0
-        self._before = 0  # in the span before this one
-
-    def ended(self, now_ms: int) -> None:
-        self._slide(now_ms)
-        self._count += 1
-
-    def per_second(self, now_ms: int, *, open_since_ms: int = 0) -> float | None:
-        """None: too early to say. While it was closed nothing could leave."""
-        self._slide(now_ms)
-        fresh = 1 - (now_ms - self._start_ms) / _SPAN_MS
-        ended = self._count + self._before * fresh
-        span_ms = min(_SPAN_MS, now_ms - max(self._since_ms, open_since_ms))
-        if not ended and span_ms < _NO_NEWS_MS:
-            return None
-        return 1000 * ended / max(1, span_ms)
-
-    def _slide(self, now_ms: int) -> None:
-        steps = (now_ms - self._start_ms) // _SPAN_MS
-        if steps <= 0:
-            return
-        self._before = self._count if steps == 1 else 0
-        self._count = 0
-        self._start_ms += steps * _SPAN_MS
 
 
 @dataclass(slots=True)
