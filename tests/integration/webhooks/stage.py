@@ -15,12 +15,12 @@ from chassis.clock import SystemClock
 from chassis.ids import event_id, new_id
 from chassis.log import Log, Outgoing, outgoing, tombstone
 from chassis.sealing import Seals
-from schemas.envelope import Envelope, decode, encode, seal, to_timestamp
-from schemas.events import MessageAccepted, MessageDelivered, MessageEvent, MessageQueued
+from schemas.envelope import Envelope, Payload, decode, encode, seal, to_timestamp
+from schemas.events import MessageAccepted, MessageDelivered, MessageEvent, MessageQueued, SuppressionAdded
 from schemas.mail import Attempt
 from schemas.tables import OldSecret, WebhookEndpoint
 from schemas.topics import TOPICS, Topic, dlq_name
-from schemas.webhooks import WEBHOOK_ATTEMPTS, WebhookAttempt, WebhookTest
+from schemas.webhooks import WEBHOOK_ATTEMPTS, WebhookAttempt, WebhookReplay, WebhookTest
 from services.webhooks.app import Webhooks, build
 from services.webhooks.settings import WebhooksSettings
 from tests.kit.broker import Broker, free_ports
@@ -28,7 +28,7 @@ from tests.kit.topics import everything_in, kafka_settings
 
 SEALING_KEY = Fernet.generate_key().decode()
 EVENTS, ENDPOINTS = TOPICS["message-events"], TOPICS["webhook-endpoints"]
-COMMANDS = TOPICS["webhook-commands"]
+COMMANDS, ACCOUNT = TOPICS["webhook-commands"], TOPICS["account-events"]
 DELIVERIES, ATTEMPTS = TOPICS["webhook-deliveries"], TOPICS["webhook-attempts"]
 SCHEDULE = "1.5s"
 _CLOCK = SystemClock()
@@ -67,25 +67,60 @@ class Stage:
 
     async def rotate(self, endpoint: WebhookEndpoint, secret: str, *, overlap_ms: int) -> None:
         """The endpoint with another secret beside its first one, as ingest writes it."""
+        old = OldSecret(sealed_secret=endpoint.sealed_secret, until=to_timestamp(_CLOCK.now_ms() + overlap_ms))
+        await self.change(endpoint, sealed_secret=Seals([SEALING_KEY]).seal(secret), old_secrets=[old])
+
+    async def change(self, endpoint: WebhookEndpoint, **changes: object) -> None:
         now_ms = _CLOCK.now_ms()
-        old = OldSecret(sealed_secret=endpoint.sealed_secret, until=to_timestamp(now_ms + overlap_ms))
-        after = endpoint.model_copy(update={"sealed_secret": Seals([SEALING_KEY]).seal(secret), "old_secrets": [old]})
         envelope = seal(
-            after, record_id=new_id("rec", now_ms), source="ingest", subject=endpoint.id, time_ms=now_ms,
-            project_id=self.project,
+            endpoint.model_copy(update=changes), record_id=new_id("rec", now_ms), source="ingest", subject=endpoint.id,
+            time_ms=now_ms, project_id=self.project,
         )  # fmt: skip
         await self.append(outgoing(ENDPOINTS, envelope, key=endpoint.id))
 
     async def ask_test(self, endpoint: WebhookEndpoint) -> str:
         """A test of the endpoint, as ingest asks for it; the id of its event."""
-        now_ms = _CLOCK.now_ms()
-        asked = new_id("evt", now_ms)
-        envelope = seal(
-            WebhookTest(webhook_id=endpoint.id, by="key_1"), record_id=asked, source="ingest", subject=endpoint.id,
-            time_ms=now_ms, project_id=self.project,
-        )  # fmt: skip
-        await self.append(outgoing(COMMANDS, envelope, key=endpoint.id))
+        asked = new_id("evt", _CLOCK.now_ms())
+        await self._command(asked, WebhookTest(webhook_id=endpoint.id, by="key_1"))
         return asked
+
+    async def ask_replay(
+        self, endpoint: WebhookEndpoint, *, event_id: str | None = None, types: Sequence[str] = (), failed: bool = False
+    ) -> str:
+        """Everything so far once more, or what is asked for; as ingest asks for it. The id of the replay."""
+        now_ms = _CLOCK.now_ms()
+        replay = WebhookReplay(
+            id=new_id("rpl", now_ms), webhook_id=endpoint.id, by="key_1", event_id=event_id,
+            since=to_timestamp(now_ms - 600_000), until=to_timestamp(now_ms), event_types=list(types), only_failed=failed,
+        )  # fmt: skip
+        await self._command(replay.id, replay)
+        return replay.id
+
+    async def _command(self, record_id: str, command: WebhookTest | WebhookReplay) -> None:
+        envelope = seal(
+            command, record_id=record_id, source="ingest", subject=command.webhook_id, time_ms=_CLOCK.now_ms(),
+            project_id=self.project,
+        )  # fmt: skip
+        await self.append(outgoing(COMMANDS, envelope, key=command.webhook_id))
+
+    async def suppressed(self) -> str:
+        """`suppression.added`, as the router writes it; the event's id."""
+        now_ms = _CLOCK.now_ms()
+        added = SuppressionAdded(
+            id=new_id("sup", now_ms), recipient="ada@example.org", reason="hard_bounce", origin="bounce",
+            source_event_id=None, by="router",
+        )  # fmt: skip
+        envelope = seal(
+            added, record_id=new_id("evt", now_ms), source="router", subject=added.id, time_ms=now_ms,
+            project_id=self.project,
+        )  # fmt: skip
+        await self.append(outgoing(ACCOUNT, envelope, key=self.project))
+        return envelope.id
+
+    async def account_events(self) -> list[Envelope[Payload]]:
+        """Those of this project, in order."""
+        events = [decode(value, ACCOUNT.types) for _, value in await self.all_of(ACCOUNT)]
+        return [event for event in events if event.project_id == self.project]
 
     async def delete(self, endpoint: WebhookEndpoint) -> None:
         await self.append(tombstone(ENDPOINTS, endpoint.id))
@@ -156,6 +191,12 @@ class Stage:
         servers = self.broker.bootstrap_servers
         parts = await asyncio.gather(*(everything_in(servers, topic.name, n) for n in range(topic.partitions)))
         return [(record.key, record.value) for part in parts for record in part]
+
+
+async def closed(stage: Stage, *ids: str) -> bool:
+    """Whether each delivery or replay was there, and is closed."""
+    last = dict(await stage.all_of(DELIVERIES))
+    return all(entry_id in last and last[entry_id] is None for entry_id in ids)
 
 
 def settings_for(broker: Broker, port: int) -> WebhooksSettings:

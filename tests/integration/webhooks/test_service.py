@@ -14,7 +14,7 @@ from standardwebhooks import WebhookVerificationError
 from chassis.ids import derived_id
 from chassis.log import Log, Outgoing
 from schemas.topics import Topic
-from tests.integration.webhooks.stage import DELIVERIES, EVENTS, Stage, process, running
+from tests.integration.webhooks.stage import DELIVERIES, EVENTS, Stage, closed, process, running
 from tests.kit.broker import Broker
 from tests.kit.topics import kafka_settings
 from tests.kit.waiting import eventually
@@ -52,7 +52,7 @@ async def test_one_call_per_state_change_signed_and_logged(stage: Stage, receive
             body = bodies[event.id]
             assert body.pop("timestamp") == event.time
             assert body == json.loads(stage.record(event).value or b"")
-        await eventually(lambda: _closed(stage, *(derived_id("whd", event.id, endpoint.id) for event in walk)))
+        await eventually(lambda: closed(stage, *(derived_id("whd", event.id, endpoint.id) for event in walk)))
         attempts = await stage.attempts(endpoint)
     assert {(made.event_id, made.outcome, made.status_code, made.attempt) for made in attempts} == {
         (event.id, "succeeded", 204, 1) for event in walk
@@ -106,7 +106,7 @@ async def test_r31_a_test_event_is_called_once_and_logged_whatever_the_filters_s
     async with running(stage.broker):
         event_id = await stage.ask_test(endpoint)
         (request,) = await receiver.requests("/a", 1)
-        await eventually(lambda: _closed(stage, derived_id("whd", event_id, endpoint.id)))
+        await eventually(lambda: closed(stage, derived_id("whd", event_id, endpoint.id)))
     (attempt,) = await stage.attempts(endpoint)
     assert (request.webhook_id, request.verified(secret)["type"]) == (event_id, "webhook.test")
     assert (attempt.cause, attempt.outcome, attempt.status_code, attempt.response) == (
@@ -123,7 +123,7 @@ async def test_500_then_200_is_the_same_id_at_a_new_time(stage: Stage, receiver:
     async with running(stage.broker):
         (event,) = await stage.events()
         first, second = await receiver.requests("/a", 2)
-        await eventually(lambda: _closed(stage, derived_id("whd", event.id, endpoint.id)))
+        await eventually(lambda: closed(stage, derived_id("whd", event.id, endpoint.id)))
         failed, succeeded = await stage.attempts(endpoint)
     assert first.webhook_id == second.webhook_id == event.id
     assert first.body == second.body
@@ -141,7 +141,7 @@ async def test_the_last_attempt_is_the_last(stage: Stage, receiver: WebhookRecei
     gone, _ = await stage.endpoint(receiver.url("/gone"))
     async with running(stage.broker):
         (event,) = await stage.events()
-        await eventually(lambda: _closed(stage, *(derived_id("whd", event.id, one.id) for one in (endpoint, gone))))
+        await eventually(lambda: closed(stage, *(derived_id("whd", event.id, one.id) for one in (endpoint, gone))))
         assert [made.outcome for made in await stage.attempts(endpoint)] == ["failed", "exhausted"]
         assert [made.outcome for made in await stage.attempts(gone)] == ["exhausted"]
     assert (len(receiver.at("/a")), len(receiver.at("/gone"))) == (2, 1)
@@ -174,7 +174,7 @@ async def test_kill_9_between_request_and_record(stage: Stage, receiver: Webhook
     assert await stage.attempts(endpoint) == []
     async with process(stage.broker):
         first, second = await receiver.requests("/a", 2)
-        await eventually(lambda: _closed(stage, derived_id("whd", event.id, endpoint.id)))
+        await eventually(lambda: closed(stage, derived_id("whd", event.id, endpoint.id)))
     assert first.webhook_id == second.webhook_id == event.id
     assert first.verified(secret) == second.verified(secret)
     assert [made.outcome for made in await stage.attempts(endpoint)] == ["succeeded"]
@@ -194,7 +194,7 @@ async def test_a_restart_keeps_what_is_pending(stage: Stage, receiver: WebhookRe
     assert len(receiver.at("/a")) == 1  # stopped before its time
     async with running(stage.broker):
         await receiver.requests("/a", 2)
-        await eventually(lambda: _closed(stage, derived_id("whd", event.id, endpoint.id)))
+        await eventually(lambda: closed(stage, derived_id("whd", event.id, endpoint.id)))
     assert [made.attempt for made in await stage.attempts(endpoint)] == [1, 2]
 
 
@@ -215,7 +215,7 @@ async def test_an_event_that_is_read_again_is_not_sent_again(stage: Stage, recei
         (event,) = await stage.events()
         delivery_id = derived_id("whd", event.id, endpoint.id)
         await receiver.requests("/a", 1)
-        await eventually(lambda: _closed(stage, delivery_id))
+        await eventually(lambda: closed(stage, delivery_id))
         await stage.write([event])
 
         async def said_again() -> bool:
@@ -240,7 +240,7 @@ async def test_endpoints_that_come_and_go(stage: Stage, receiver: WebhookReceive
         (last,) = await stage.events()
         await receiver.requests("/a", 2)
         await stage.delete(endpoint)
-        await eventually(lambda: _closed(stage, derived_id("whd", last.id, endpoint.id)))
+        await eventually(lambda: closed(stage, derived_id("whd", last.id, endpoint.id)))
     assert [request.webhook_id for request in receiver.received] == [after.id, last.id]
     assert [made.outcome for made in await stage.attempts(endpoint)] == ["succeeded", "failed"]
 
@@ -289,7 +289,7 @@ async def test_two_processes_share_the_work_and_one_takes_over(stage: Stage, rec
         first.kill()
         events += await stage.events(50)
         await receiver.requests("/a", 100, within=40)
-        await eventually(lambda: _closed(stage, *(derived_id("whd", event.id, endpoint.id) for event in events)))
+        await eventually(lambda: closed(stage, *(derived_id("whd", event.id, endpoint.id) for event in events)))
     assert {request.webhook_id for request in receiver.received} == {event.id for event in events}
     attempts = await stage.attempts(endpoint)
     assert {made.event_id for made in attempts} == {event.id for event in events}
@@ -306,13 +306,7 @@ async def test_a_broker_that_dies_and_comes_back(stage: Stage, receiver: Webhook
         await asyncio.to_thread(stage.broker.kill)
         receiver.release()
         await asyncio.to_thread(stage.broker.restart)
-        await eventually(lambda: _closed(stage, derived_id("whd", event.id, endpoint.id)), within=60)
+        await eventually(lambda: closed(stage, derived_id("whd", event.id, endpoint.id)), within=60)
         (later,) = await stage.events()
-        await eventually(lambda: _closed(stage, derived_id("whd", later.id, endpoint.id)), within=60)
+        await eventually(lambda: closed(stage, derived_id("whd", later.id, endpoint.id)), within=60)
     assert {request.webhook_id for request in receiver.received} == {event.id, later.id}
-
-
-async def _closed(stage: Stage, *delivery_ids: str) -> bool:
-    """Whether each was there, and is closed."""
-    last = dict(await stage.all_of(DELIVERIES))
-    return all(delivery_id in last and last[delivery_id] is None for delivery_id in delivery_ids)
