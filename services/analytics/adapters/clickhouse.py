@@ -7,6 +7,7 @@ few. Inserts stand in line for one place, so a read waits for one insert at most
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,15 +40,26 @@ _INSERT_SETTINGS = {
 class ClickHouse:
     """One database. `start` makes it and its tables; until then, and while it is away, calls raise StoreUnavailable."""
 
-    def __init__(self, url: str, database: str, retention: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        database: str,
+        retention: Sequence[str],
+        clock: Clock,
+        *,
+        threads: ThreadPoolExecutor | None = None,
+    ) -> None:
+        """`threads` of another database of the same engine, where there is one."""
         self._url = url
-        self._database = database
+        self.database = database
         self._retention = retention
         self._clock = clock
         # Whether others may read and write here, too.
         self.shared = urlsplit(url).scheme != "chdb"
-        threads = _SERVER_THREADS if self.shared else 1
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="clickhouse")
+        self._own_threads = threads is None
+        self._threads = threads or ThreadPoolExecutor(
+            _SERVER_THREADS if self.shared else 1, thread_name_prefix="clickhouse"
+        )
         self._client: Any = None
         self._types: Mapping[tuple[str, str], Any] = {}
         self._inserting = asyncio.Lock()
@@ -62,14 +74,19 @@ class ClickHouse:
                 _log.warning("clickhouse_unavailable", reason=str(error))
                 await self._clock.sleep(_RETRY_EVERY)
             else:
-                _log.info("clickhouse_ready", database=self._database)
+                _log.info("clickhouse_ready", database=self.database)
                 return
 
     async def stop(self) -> None:
         if self._client is not None:
             await self._call(self._client.close)
             self._client = None
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        if self._own_threads:
+            await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+    def beside(self, database: str) -> "ClickHouse":
+        """Another database of the same engine; it is stopped before this one."""
+        return ClickHouse(self._url, database, self._retention, self._clock, threads=self._threads)
 
     def ready(self) -> list[str]:
         return [] if self._client is not None and self._reachable else ["clickhouse"]
@@ -96,6 +113,15 @@ class ClickHouse:
         async with self._inserting:
             await self._call(work)
 
+    def inserts_held(self) -> AbstractAsyncContextManager[None]:
+        """While it is held, inserts wait; none is under way. Reads go on."""
+        return self._inserting
+
+    async def command(self, statement: str, parameters: Mapping[str, object] | None = None) -> None:
+        """A statement that answers nothing. Raises StoreUnavailable, also where it may have been carried out."""
+        client = self._connected()
+        await self._call(lambda: client.command(statement, parameters=dict(parameters or {})))
+
     def _connected(self) -> Any:
         if self._client is None:
             raise StoreUnavailable("not connected yet")
@@ -118,9 +144,9 @@ class ClickHouse:
             # Without a session, calls of several threads may share the client.
             options |= {"autogenerate_session_id": False, "connect_timeout": 2, "send_receive_timeout": _SERVER_TIMEOUT}
         first = clickhouse_connect.get_client(**options)
-        first.command(f"CREATE DATABASE IF NOT EXISTS {self._database}")
+        first.command(f"CREATE DATABASE IF NOT EXISTS {self.database}")
         first.close()
-        client = clickhouse_connect.get_client(**options, database=self._database)
+        client = clickhouse_connect.get_client(**options, database=self.database)
         self._migrate(client)
         columns = "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"
         self._types = {(table, name): get_from_name(kind) for table, name, kind in client.query(columns).result_rows}

@@ -9,12 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from chassis.clock import Clock
-from chassis.failures import Retry
 from chassis.kafka import connected, connection, request_timeout_ms
 from chassis.log import Incoming, incoming
-from chassis.member import stored_offsets
 from chassis.settings import KafkaSettings
 from schemas.topics import Topic
+from services.analytics.adapters.log_positions import KafkaPositions
 from services.analytics.domain.cursors import Positions
 from services.analytics.ports import LogAway
 
@@ -33,45 +32,32 @@ class KafkaLedgerLog:
         """`group` feeds ClickHouse, `router` decides on the inputs."""
         self._kafka = kafka
         self._clock = clock
-        self._events = _places([events])
-        self._inputs = _places(inputs)
+        self._events = KafkaPositions(kafka, [events])
+        self._inputs = KafkaPositions(kafka, inputs)
         self._group = group
         self._router = router
         self._consumer: AIOKafkaConsumer | None = None
 
     async def stop(self) -> None:
-        if self._consumer is not None:
-            await self._consumer.stop()
-            self._consumer = None
-
-    async def inserted(self) -> Positions:
-        """How far the events are in ClickHouse at least: what was committed."""
-        return await self._stored(self._group, self._events)
-
-    async def decided(self) -> Positions:
-        """How far the router has decided on the inputs: below, each has its events in the log."""
-        return await self._stored(self._router, self._inputs)
+        for part in (self._consumer, self._events, self._inputs):
+            if part is not None:
+                await part.stop()
+        self._consumer = None
 
     async def beginnings(self) -> Positions:
-        """Of the events and the inputs."""
-        consumer = await self._connected()
-        try:
-            found = await consumer.beginning_offsets([*self._events, *self._inputs])
-        except KafkaError as error:
-            raise LogAway(repr(error)) from error
-        return _positions(found)
+        return {**await self._events.beginnings(), **await self._inputs.beginnings()}
 
     async def ends(self) -> Positions:
-        """Of the events."""
-        consumer = await self._connected()
-        try:
-            found = await consumer.end_offsets(self._events)
-        except KafkaError as error:
-            raise LogAway(repr(error)) from error
-        return _positions(found)
+        return await self._events.ends()
+
+    async def inserted(self) -> Positions:
+        return await self._events.stored(self._group)
+
+    async def decided(self) -> Positions:
+        return await self._inputs.stored(self._router)
 
     async def read(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Incoming]]:
-        """What lies between them, in pieces of all partitions, each in its order. Raises LogAway, with a piece unread."""
+        """Raises LogAway, with some of it unread."""
         ahead = {TopicPartition(*place): last for place, last in end.items() if start[place] < last}
         if not ahead:
             return
@@ -103,13 +89,6 @@ class KafkaLedgerLog:
         finally:
             consumer.unsubscribe()
 
-    async def _stored(self, group: str, places: Sequence[TopicPartition]) -> Positions:
-        try:
-            found = await stored_offsets(self._kafka, group, places)
-        except Retry as error:
-            raise LogAway(error.reason) from error
-        return {(place.topic, place.partition): stored.offset for place, stored in found.items()}
-
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             self._consumer = await connected(self._make, self._kafka, client_id=_CLIENT)
@@ -125,11 +104,3 @@ class KafkaLedgerLog:
             fetch_max_wait_ms=100,
             request_timeout_ms=request_timeout_ms(self._kafka),
         )
-
-
-def _places(topics: Sequence[Topic]) -> Sequence[TopicPartition]:
-    return [TopicPartition(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
-
-
-def _positions(found: dict[TopicPartition, int]) -> Positions:
-    return {(place.topic, place.partition): offset for place, offset in found.items()}
