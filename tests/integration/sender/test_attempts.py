@@ -11,6 +11,7 @@ import pytest
 from schemas.deliveries import Delivery
 from schemas.inputs import AttemptFinished, AttemptRefused, AttemptUnknown
 from tests.kit.broker import Broker
+from tests.kit.postfix import smtp_sink
 from tests.kit.senders import Bench, SenderProcess, Told, bench, delivery
 from tests.kit.smtp_server import CLOSE, At, Fault, SmtpServer, Taken, smtp_server
 from tests.kit.waiting import until
@@ -234,6 +235,29 @@ async def test_sigterm_during_data_ends_the_attempt_first(
     senders.start()
     await around.told_of([waiting])
     assert copies(upstream) == Counter([begun.message_id, waiting.message_id])
+
+
+@pytest.mark.debian
+async def test_sigterm_while_a_real_sink_holds_back_its_answer(
+    around: Bench, own_broker: Broker, tmp_path: Path
+) -> None:
+    """D60: Postfix's smtp-sink takes three seconds for its 250; the sender hears it before it goes."""
+    async with smtp_sink("-W", ".:3") as sink:
+        sender = SenderProcess(own_broker.bootstrap_servers, tmp_path, upstream=sink.port)
+        item = delivery()
+        try:
+            await around.hand_out([item])
+            await until(lambda: any(mail.content.endswith(b"847291\r\n") for mail in sink.mails()), within=60)
+            assert around.told.of(item.message_id) == []
+            sender.terminate()
+            assert await sender.ended() == 0
+        finally:
+            sender.end(within=0)
+        await around.told_of([item])
+        (told,) = around.told.of(item.message_id)
+        assert isinstance(told, AttemptFinished)
+        assert (told.outcome, told.detail.phase, told.detail.code) == ("delivered", "reply", 250)
+        assert len(sink.mails()) == 1
 
 
 async def test_every_mail_of_an_attempt_has_the_same_message_id_and_bytes(
