@@ -254,6 +254,11 @@ class Webhook(TypedDict):
     events: list[str]
     tags: list[str]
     description: str | None
+    disabled: bool
+    disabled_at: str | None
+    disabled_reason: Literal["owner", "gone", "failing"] | None
+    rate_per_second: float | None
+    old_secrets_until: list[str]
     created_at: str
     secret: NotRequired[str]
 
@@ -262,7 +267,52 @@ class NewWebhook(TypedDict, total=False):
     url: str
     events: Sequence[str]
     tags: Sequence[str]
-    description: str
+    description: str | None
+    disabled: bool
+    rate_per_second: float | None
+
+
+class WebhookTest(TypedDict):
+    """What came of it is among the attempts, under `event_id`."""
+
+    object: Literal["webhook_test"]
+    webhook_id: str
+    event_id: str
+
+
+class WebhookReplay(TypedDict):
+    """`since` and `until` are None where one event is replayed."""
+
+    object: Literal["webhook_replay"]
+    id: str
+    endpoint_id: str
+    status: str
+    event_id: str | None
+    since: str | None
+    until: str | None
+    event_types: list[str]
+    only_failed: bool
+    created_at: str
+
+
+class WebhookAttempt(TypedDict):
+    """One call of a webhook. `response` is at most 16 kB of what it answered."""
+
+    id: str
+    delivery_id: str
+    endpoint_id: str
+    event_id: str
+    event_type: str
+    attempt: int
+    at: str
+    duration_ms: int
+    outcome: Literal["succeeded", "failed", "exhausted"]
+    status_code: int | None
+    error: str | None
+    response: str | None
+    next_attempt_at: str | None
+    cause: Literal["event", "test", "replay"]
+    replay_id: str | None
 
 
 class ApiKey(TypedDict):

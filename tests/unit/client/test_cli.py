@@ -117,6 +117,10 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([says(200, {"deleted": True})], ["domains", "delete", "dom_1"], [{"deleted": True}]),
         ([page({"id": "whk_1"})], ["webhooks", "list"], [{"id": "whk_1"}]),
         ([says(201, {"id": "whk_1"})], ["webhooks", "create", "https://a.example"], [{"id": "whk_1"}]),
+        ([says(202, {"event_id": "evt_1"})], ["webhooks", "test", "whk_1"], [{"event_id": "evt_1"}]),
+        ([says(200, {"id": "whk_1"})], ["webhooks", "rotate", "whk_1", "--overlap", "0"], [{"id": "whk_1"}]),
+        ([says(202, {"id": "rpl_1"})], ["webhooks", "replay", "whk_1", "--event", "evt_1"], [{"id": "rpl_1"}]),
+        ([page({"id": "wha_2"}, {"id": "wha_1"})], ["webhooks", "attempts", "whk_1", "--limit", "1"], [{"id": "wha_2"}]),
         ([says(200, {"deleted": True})], ["webhooks", "delete", "whk_1"], [{"deleted": True}]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) and isinstance(value[0], str) else "",
@@ -125,6 +129,19 @@ def test_every_command_speaks_to_programs(answers: list[Recorded], arguments: li
     result, _ = ran(answers, *arguments, "--json")
     assert [json.loads(line) for line in result.stdout.splitlines()] == printed
     assert result.stderr == ""
+
+
+def test_a_replay_says_what_it_is_asked_and_attempts_are_filtered() -> None:
+    window = ["--since", "2027-01-15T08:00:00Z", "--type", "message.*", "--failed"]
+    _, server = ran([says(202, {"id": "rpl_1"})], "webhooks", "replay", "whk_1", *window)
+    assert json.loads(server.asked[0].content) == {
+        "since": "2027-01-15T08:00:00Z",
+        "event_types": ["message.*"],
+        "only_failed": True,
+    }
+    _, server = ran([page()], "webhooks", "attempts", "whk_1", "--status", "failed", "--event", "evt_1")
+    assert dict(server.asked[0].url.params) == {"status": "failed", "event_id": "evt_1"}
+    assert run(Server([]), "webhooks", "attempts", "whk_1", "--status", "open").exit_code == 2
 
 
 def test_a_timeline_for_people_in_which_a_mail_servers_reply_does_nothing() -> None:

@@ -82,6 +82,15 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
     (webhooks.update("whk_1", tags=["otp"]), "PATCH", "/v1/webhooks/whk_1", {"tags": ["otp"]}),
     (webhooks.delete("whk_1"), "DELETE", "/v1/webhooks/whk_1", None),
     (webhooks.rotate_secret("whk_1"), "POST", "/v1/webhooks/whk_1/rotate-secret", {}),
+    (webhooks.rotate_secret("whk_1", overlap="0"), "POST", "/v1/webhooks/whk_1/rotate-secret", {"overlap": "0"}),
+    (webhooks.test("whk_1"), "POST", "/v1/webhooks/whk_1/test", None),
+    (webhooks.replay("whk_1", event_id="evt_1"), "POST", "/v1/webhooks/whk_1/replays", {"event_id": "evt_1"}),
+    (
+        webhooks.replay("whk_1", since=EIGHT, event_types=["message.*"], only_failed=True),
+        "POST",
+        "/v1/webhooks/whk_1/replays",
+        {"since": "2027-01-15T08:00:00+00:00", "event_types": ["message.*"], "only_failed": True},
+    ),
     (webhooks.attempts("whk_1"), "GET", "/v1/webhooks/whk_1/attempts", None),
     (
         api_keys.create(name="ci", environment="test"),
@@ -145,12 +154,16 @@ def test_what_would_be_there_twice_is_not_repeatable() -> None:
         ("POST", "/v1/policies"),
         ("POST", "/v1/policies/pol_1/undo"),
         ("POST", "/v1/webhooks/whk_1/rotate-secret"),
+        ("POST", "/v1/webhooks/whk_1/test"),
+        ("POST", "/v1/webhooks/whk_1/replays"),
         ("POST", "/v1/api-keys"),
         ("POST", "/v1/api-keys/key_1/rotate"),
     }
 
 
 def test_filters_are_written_as_the_api_reads_them() -> None:
+    attempts = webhooks.attempts("whk_1", status="failed", event_id="evt_1")
+    assert dict(attempts.request.query) == {"status": "failed", "event_id": "evt_1"}
     listing = messages.listed(from_="b@example.com", metadata={"order": "1042"}, since=EIGHT, status="delivered")
     assert dict(listing.request.query) == {
         "from": "b@example.com",

@@ -1,10 +1,11 @@
 """`/v1/webhooks`: where events are delivered to."""
 
-from typing import Any, Unpack
+from collections.abc import Sequence
+from typing import Any, Literal, Unpack
 
 from sendarix.binding import AsyncResource, Resource, ask, ask_async, walk, walk_async
-from sendarix.exchange import Call, Listing, Request, body_of, path_of
-from sendarix.shapes import NewWebhook, Webhook
+from sendarix.exchange import Call, Listing, Request, body_of, path_of, query_of
+from sendarix.shapes import Moment, NewWebhook, Webhook, WebhookAttempt, WebhookReplay, WebhookTest
 
 
 def create(**webhook: Unpack[NewWebhook]) -> Call[Webhook]:
@@ -29,15 +30,44 @@ def delete(webhook_id: str) -> Call[dict[str, Any] | None]:
     return Call(Request("DELETE", path_of("webhooks", webhook_id)))
 
 
-def rotate_secret(webhook_id: str) -> Call[Webhook]:
-    """A new secret; for a while both sign."""
-    request = Request("POST", path_of("webhooks", webhook_id, "rotate-secret"), body=b"{}", repeatable=False)
-    return Call(request)
+def rotate_secret(webhook_id: str, *, overlap: str | None = None) -> Call[Webhook]:
+    """A new secret. For the overlap (`24h`, at most 7 days; "0": not at all) both sign."""
+    body = body_of({} if overlap is None else {"overlap": overlap})
+    return Call(Request("POST", path_of("webhooks", webhook_id, "rotate-secret"), body=body, repeatable=False))
 
 
-def attempts(webhook_id: str) -> Listing[dict[str, Any]]:
+def test(webhook_id: str) -> Call[WebhookTest]:
+    """Have a test event called, once. Look for its `event_id` among the attempts."""
+    return Call(Request("POST", path_of("webhooks", webhook_id, "test"), repeatable=False))
+
+
+def replay(
+    webhook_id: str,
+    *,
+    event_id: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    event_types: Sequence[str] | None = None,
+    only_failed: bool | None = None,
+) -> Call[WebhookReplay]:
+    """Have one event called once more, or those of a window of the last 14 days, under their ids."""
+    asked = {
+        "event_id": event_id,
+        "since": since,
+        "until": until,
+        "event_types": event_types,
+        "only_failed": only_failed,
+    }
+    body = body_of({name: value for name, value in asked.items() if value is not None})
+    return Call(Request("POST", path_of("webhooks", webhook_id, "replays"), body=body, repeatable=False))
+
+
+def attempts(
+    webhook_id: str, *, status: Literal["succeeded", "failed"] | None = None, event_id: str | None = None
+) -> Listing[WebhookAttempt]:
     """What was called there, and how it answered; newest first."""
-    return Listing(Request("GET", path_of("webhooks", webhook_id, "attempts")))
+    query = query_of({"status": status, "event_id": event_id})
+    return Listing(Request("GET", path_of("webhooks", webhook_id, "attempts"), query=query))
 
 
 class Webhooks(Resource):
@@ -49,6 +79,8 @@ class Webhooks(Resource):
     update = ask(update)
     delete = ask(delete)
     rotate_secret = ask(rotate_secret)
+    test = ask(test)
+    replay = ask(replay)
     attempts = walk(attempts)
 
 
@@ -61,4 +93,6 @@ class AsyncWebhooks(AsyncResource):
     update = ask_async(update)
     delete = ask_async(delete)
     rotate_secret = ask_async(rotate_secret)
+    test = ask_async(test)
+    replay = ask_async(replay)
     attempts = walk_async(attempts)
