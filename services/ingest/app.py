@@ -63,6 +63,7 @@ from services.ingest.api.edge import Edge, Gate
 from services.ingest.api.event_pages import event_pages_router
 from services.ingest.api.events import events_router
 from services.ingest.api.keys import keys_router
+from services.ingest.api.ledger import ledger_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
 from services.ingest.api.policies import policies_router
 from services.ingest.api.pools import pools_router
@@ -279,6 +280,7 @@ def _app(
     app.include_router(messages_router(gate, send, sending(gate, accept.batch, mails), reads))
     streams = _streams(settings, clock, admission, crash)
     app.include_router(events_router(gate, reads, streams))
+    app.include_router(ledger_router(gate, reads))
     app.include_router(sandbox_router(gate, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, far.commands, far.analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))

@@ -10,6 +10,7 @@ import httpx
 from sendarix.resources.api_keys import ApiKeys, AsyncApiKeys
 from sendarix.resources.domains import AsyncDomains, Domains
 from sendarix.resources.events import AsyncEvents, Events
+from sendarix.resources.ledger import AsyncLedger, Ledger
 from sendarix.resources.messages import AsyncMessages, Messages
 from sendarix.resources.policies import AsyncPolicies, Policies
 from sendarix.resources.queues import AsyncQueues, Queues
@@ -49,6 +50,7 @@ class Sendarix:
         session = Session(Core(settings, policy, surroundings), self._http, sleep)
         self.messages = Messages(session)
         self.events = Events(session)
+        self.ledger = Ledger(session)
         self.templates = Templates(session)
         self.suppressions = Suppressions(session)
         self.domains = Domains(session)
@@ -89,6 +91,7 @@ class AsyncSendarix:
         session = AsyncSession(Core(settings, policy, surroundings), self._http, sleep)
         self.messages = AsyncMessages(session)
         self.events = AsyncEvents(session)
+        self.ledger = AsyncLedger(session)
         self.templates = AsyncTemplates(session)
         self.suppressions = AsyncSuppressions(session)
         self.domains = AsyncDomains(session)

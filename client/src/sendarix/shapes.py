@@ -341,6 +341,41 @@ class NewApiKey(TypedDict, total=False):
     project_id: str
 
 
+class OpenMessages(TypedDict):
+    """Of what was accepted in an hour, what is not over."""
+
+    scheduled: int
+    waiting: int
+    held: int
+    in_flight: int
+
+
+class LedgerSide(TypedDict):
+    """`queued` is what the others and all of `open` make together."""
+
+    queued: int
+    delivered: int
+    bounced: int
+    suppressed: int
+    cancelled: int
+    expired: int
+    open: OpenMessages
+
+
+class LedgerHour(LedgerSide):
+    """An hour of acceptance: what the read side says, what the log says, and how many messages they have otherwise."""
+
+    hour: str
+    log: LedgerSide
+    missing: int
+    drift: int
+
+
+class Ledger(TypedDict):
+    object: Literal["ledger"]
+    data: list[LedgerHour]
+
+
 # What a test key sent, as a mailbox would hold it; content and `raw` (the bytes as they were) only where one is asked for.
 SandboxMail = TypedDict(
     "SandboxMail",

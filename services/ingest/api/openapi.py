@@ -138,6 +138,8 @@ OPERATIONS: list[Operation] = [
               {200: ref("Message")}, keyed=True, errors=(404, 409)),
     Operation("GET", "/v1/events", "Events, oldest first, as they stand in Kafka; `after=now`: from now on", "events.read",
               {200: page_of(ref("Event"))}, query=(*_PAGE, "types"), streamed=True),
+    Operation("GET", "/v1/ledger", "What became of everything accepted, by hour, from ClickHouse and from the log",
+              "ledger.read", {200: ref("Ledger")}, query=("since", "until"), errors=(422,)),
     Operation("GET", "/v1/sandbox/messages", "What test keys have sent", "sandbox.read",
               {200: page_of(ref("SandboxMail"))}, query=(*_PAGE, "recipient")),
     Operation("GET", "/v1/sandbox/messages/{message_id}", "One mail of a test key, with its MIME", "sandbox.read",

@@ -198,6 +198,10 @@ _SANDBOX = {
     "truncated": BOOLEAN,
     "received_at": TIME,
 }
+_WORDS = ("queued", "delivered", "bounced", "suppressed", "cancelled", "expired")
+_OPEN = ("scheduled", "waiting", "held", "in_flight")
+_COUNTED = {**dict.fromkeys(_WORDS, INTEGER), "open": shown(dict.fromkeys(_OPEN, INTEGER))}
+_COUNTS = {**dict.fromkeys(_WORDS, 0), "queued": 1, "delivered": 1, "open": dict.fromkeys(_OPEN, 0)}
 _DELETED = {"object": STRING, "deleted": {"const": True}}
 _SCOPE = {"type": "string", "enum": [*sorted(SCOPES - ONLY_OF_ADMINS), "*"]}
 _FAULT = {"field": STRING, "code": STRING, "message": STRING, "line": INTEGER, "variable": STRING}
@@ -406,6 +410,11 @@ SHAPES: dict[str, Schema] = {
             "unsubscribe_tags": array(STRING),
             "created_at": TIME,
         }
+    ),
+    "Ledger": shown({"object": {"const": "ledger"}, "data": array(ref("LedgerHour"))}),
+    "LedgerHour": shown(
+        {"hour": TIME, **_COUNTED, "log": shown(_COUNTED), "missing": INTEGER, "drift": INTEGER},
+        examples=[{"hour": "2026-01-31T08:00:00.000Z", **_COUNTS, "log": _COUNTS, "missing": 0, "drift": 0}],
     ),
     "SandboxMail": shown(_SANDBOX),
     "SandboxMailWithContent": shown(

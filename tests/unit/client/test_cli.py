@@ -288,3 +288,22 @@ def test_help_never_shows_a_key(arguments: list[str]) -> None:
 def test_a_shell_is_told_how_to_complete() -> None:
     told = CliRunner(env={"_SENDARIX_COMPLETE": "source_bash"}).invoke(app, [], obj=Desk(), prog_name="sendarix")
     assert "complete -o default -F" in told.output
+
+
+NOTHING_OPEN = {"scheduled": 0, "waiting": 0, "held": 0, "in_flight": 0}
+SIDE = {"queued": 2, "delivered": 1, "bounced": 0, "suppressed": 0, "cancelled": 0, "expired": 0}
+HOUR = {"hour": "2027-01-15T08:00Z", **SIDE, "open": {**NOTHING_OPEN, "held": 1}, "log": {}, "missing": 0, "drift": 0}
+
+
+@pytest.mark.parametrize(("wrong", "status"), [({}, 0), ({"drift": 1}, 1), ({"missing": 1}, 1)])
+def test_the_ledger_is_a_row_per_hour_and_its_exit_status_says_whether_it_is_even(
+    wrong: dict[str, int], status: int
+) -> None:
+    hour = {**HOUR, **wrong}
+    server = Server([says(200, {"object": "ledger", "data": [hour]})] * 2)
+    shown = run(server, "ledger", "--since", "2027-01-15T08:00:00Z")
+    assert [request.url.params["since"] for request in server.asked] == ["2027-01-15T08:00:00Z"]
+    words = ["queued", "delivered", "bounced", "suppressed", "cancelled", "expired", "open", "missing", "drift", "hour"]
+    row = ["2", "1", "0", "0", "0", "0", "1", str(hour["missing"]), str(hour["drift"]), "2027-01-15T08:00Z"]
+    assert (shown.exit_code, shown.stdout.split()) == (status, [*words, *row])
+    assert json.loads(run(server, "ledger", "--json").stdout) == hour
