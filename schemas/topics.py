@@ -1,11 +1,12 @@
 """`topics.yaml`, typed. Code names a topic by its entry (`TOPICS["message-events"]`), never by its Kafka name."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -67,6 +68,9 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
 }
 
 _NAME = re.compile(r"^mail\.(public|internal)\.[a-z][a-z0-9-]*(\.[a-z0-9-]+)*\.v[1-9][0-9]*$")
+_POOL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_OF_POOL = "{pool}"
+_POOLS_SETTING = "SENDARIX_POOLS"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 # A dead letter is its source record plus headers, so its topic takes larger batches than any source.
 DLQ_MAX_BYTES = 12 * 1024 * 1024
@@ -125,13 +129,41 @@ def dlq_name(group: str, topic: Topic) -> str:
     return f"dlq.{group}.{topic.name}"
 
 
-def load(path: Path) -> Mapping[str, Topic]:
-    """Read a topics file. Raises pydantic.ValidationError naming the entry's fault."""
+def read_pools(text: str) -> tuple[str, ...]:
+    """`main,otp` as names. Raises ValueError."""
+    pools = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if wrong := [name for name in pools if not _POOL.fullmatch(name)]:
+        raise ValueError(f"{_POOLS_SETTING}: {wrong[0]!r} is no pool: 1 to 32 of a-z, 0-9 and hyphens, as in main,otp")
+    return pools
+
+
+def load(path: Path, pools: Sequence[str] = ()) -> Mapping[str, Topic]:
+    """Read a topics file; what has `{pool}` in its entry stands for a topic of each pool.
+
+    Raises pydantic.ValidationError naming the entry's fault.
+    """
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {entry: Topic(**{"entry": entry, **raw["defaults"], **fields}) for entry, fields in raw["topics"].items()}
+    found: dict[str, Topic] = {}
+    for entry, fields in raw["topics"].items():
+        for pool in pools if _OF_POOL in entry else [""]:
+            ours = {name: _of_pool(value, pool) for name, value in {"entry": entry, **fields}.items()}
+            found[ours["entry"]] = Topic(**{**raw["defaults"], **ours})
+    return found
 
 
-TOPICS: Mapping[str, Topic] = load(Path(__file__).with_name("topics.yaml"))
+def _of_pool(value: Any, pool: str) -> Any:
+    match value:
+        case str():
+            return value.replace(_OF_POOL, pool)
+        case list():
+            return [_of_pool(item, pool) for item in value]
+        case _:
+            return value
+
+
+# Topics of a pool are there once it is named, in every process and to the provisioner: the one setting read at import.
+POOLS = read_pools(os.environ.get(_POOLS_SETTING, "main"))
+TOPICS: Mapping[str, Topic] = load(Path(__file__).with_name("topics.yaml"), POOLS)
 
 
 @cache

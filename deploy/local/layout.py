@@ -97,7 +97,7 @@ class Layout:
         yield self.kafka.port, "Kafka"
         yield self.kafka.controller_port, "Kafka's controller"
         yield self.mailbox_port, "the mailbox"
-        for service, count in settings.replicas.items():
+        for service, count in settings.processes.items():
             for replica in range(1, count + 1):
                 yield self.port(service, replica), f"{service} {replica}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from deploy.local.credentials import Credentials
 from deploy.local.layout import HOST, Layout
 from deploy.local.settings import StackSettings
+from schemas.topics import POOLS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,10 +41,12 @@ def mailbox_program(layout: Layout) -> Program:
 
 
 def service_programs(layout: Layout, settings: StackSettings, credentials: Credentials) -> Iterator[Program]:
-    """The five services, each as often as asked for."""
-    for service, count in settings.replicas.items():
+    """The five services, each as often as asked for; senders as often for each pool."""
+    for service, count in settings.processes.items():
         own = _OWN[service](layout, settings, credentials)
         for replica in range(1, count + 1):
+            if service == "sender":
+                own["SENDER_POOL"] = POOLS[(replica - 1) // settings.replicas["sender"]]
             yield Program(
                 service,
                 replica,

@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deploy.local.failure import CannotRunError
-from schemas.topics import parse_duration
+from schemas.topics import POOLS, parse_duration
 
 SERVICES = ("ingest", "router", "sender", "webhooks", "analytics")
 MAX_REPLICAS = 10  # each service has ten ports
@@ -67,6 +67,17 @@ class StackSettings(BaseSettings):
     port_base: Annotated[int, Field(ge=1024, le=65000)] = 18080
     run_dir: Annotated[Path, AfterValidator(lambda path: (_ROOT / path.expanduser()).resolve())] = _ROOT / ".run"
 
+    @property
+    def processes(self) -> Mapping[str, int]:
+        """How many of each service run: senders as often as asked for, for each pool."""
+        return {**self.replicas, "sender": self.replicas["sender"] * len(POOLS)}
+
+    @model_validator(mode="after")
+    def _have_ports(self) -> "StackSettings":
+        if self.processes["sender"] > MAX_REPLICAS:
+            raise ValueError(f"{self.processes['sender']} senders in {len(POOLS)} pools are more than {MAX_REPLICAS}")
+        return self
+
     def differences(self, running: "StackSettings") -> list[str]:
         """The knobs that were turned now and stand otherwise in a stack that runs already."""
         return [
@@ -81,5 +92,8 @@ def load_settings() -> StackSettings:
     try:
         return StackSettings()
     except ValidationError as error:
-        faults = [f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        faults = [
+            f"{str((*e['loc'], 'replicas')[0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         raise CannotRunError("; ".join(faults) + ".") from error

@@ -69,7 +69,7 @@ class Stack:
         await self._ready([kafka, mailbox])
         _tell("Creating topics, a project and its keys …")
         await self._fill()
-        counts = ", ".join(f"{count} × {service}" for service, count in self.settings.replicas.items())
+        counts = ", ".join(f"{count} × {service}" for service, count in self.settings.processes.items())
         _tell(f"Starting {counts} …")
         programs = service_programs(self.layout, self.settings, self.credentials)
         await self._ready([await self.children.start(program) for program in programs])

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from chassis.settings import Durations, ServiceSettings
-from schemas.topics import TOPICS, Duration
+from schemas.topics import POOLS, Duration
 
 
 class RouterSettings(ServiceSettings):
@@ -39,9 +39,8 @@ class RouterSettings(ServiceSettings):
     @field_validator("pool")
     @classmethod
     def _has_topics(cls, pool: str) -> str:
-        for lane in ("express", "standard"):
-            if f"deliveries.{pool}.{lane}" not in TOPICS:
-                raise ValueError(f"topics.yaml has no deliveries.{pool}.{lane}")
+        if pool not in POOLS:
+            raise ValueError(f"SENDARIX_POOLS has no {pool!r}: name it there, for all services and the provisioner")
         return pool
 
     @field_validator("default_path")

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chassis.sealing import Seals
 from chassis.settings import ServiceSettings, VersionedSecrets
-from schemas.topics import TOPICS, Duration
+from schemas.topics import POOLS, Duration
 
 
 def _host_and_port(text: str) -> str:
@@ -93,6 +93,8 @@ class SenderSettings(ServiceSettings):
     source_addresses: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)] = ()
     # Comma list of address[:port] of resolvers that are asked for MX; none: the machine's own.
     dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(_servers)] = ()
+    # Those resolvers validate DNSSEC, and nobody can change what they say on its way here: DANE counts. Else it does not.
+    dns_validates: bool = False
     # Where mail servers listen; another one is for tests.
     mx_port: Annotated[int, Field(ge=1, le=65535)] = 25
     # Comma list of CIDR blocks that mail may go to although they are not public; for tests, and for a network of one's own.
@@ -104,9 +106,8 @@ class SenderSettings(ServiceSettings):
     @field_validator("pool")
     @classmethod
     def _has_topics(cls, pool: str) -> str:
-        for lane in ("express", "standard"):
-            if f"deliveries.{pool}.{lane}" not in TOPICS:
-                raise ValueError(f"topics.yaml has no deliveries.{pool}.{lane}")
+        if pool not in POOLS:
+            raise ValueError(f"SENDARIX_POOLS has no {pool!r}: name it there, for all services and the provisioner")
         return pool
 
     @field_validator("sealing_keys")

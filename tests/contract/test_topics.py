@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from schemas.topics import TOPICS, load
+from schemas.topics import TOPICS, load, read_pools
 
 GOOD = """
 defaults: {timestamps: create, max_bytes: 1048576}
@@ -20,6 +20,20 @@ topics:
     producers: [ingest]
     consumers: [ingest]
 """
+
+
+def test_each_pool_has_its_own_topics_and_dead_letters() -> None:
+    two = load(Path("schemas/topics.yaml"), read_pools("main, otp"))
+    assert two.keys() - TOPICS.keys() == {"deliveries.otp.express", "deliveries.otp.standard"}
+    assert two["deliveries.otp.express"].name == "mail.internal.deliveries.otp.express.v1"
+    assert two["deliveries.otp.express"].dlq == ("sender.otp",)
+    assert two["deliveries.main.express"] == TOPICS["deliveries.main.express"]
+
+
+@pytest.mark.parametrize("text", ["", "main,", "Main", "ot p", "a.b", "-a", "x" * 33])
+def test_a_pool_that_can_be_no_topic_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="SENDARIX_POOLS"):
+        read_pools(text)
 
 
 def test_names_are_unique() -> None:

@@ -3,6 +3,7 @@
 from typing import get_args
 
 from schemas.mail import Priority, Tls, WaitReason
+from schemas.topics import POOLS
 from services.ingest.api.openapi_shapes import (
     BOOLEAN,
     INTEGER,
@@ -112,7 +113,7 @@ _UPSTREAM = {
         "writeOnly": True,
         "description": "Sealed when it comes in, never shown again.",
     },
-    "pool": {"type": "string", "enum": sorted(paths.POOLS), "default": upstreams.NEW.pool},
+    "pool": {"type": "string", "enum": sorted(POOLS), "default": upstreams.NEW.pool},
     "connections": _count(upstreams.MAX_CONNECTIONS) | {"default": upstreams.NEW.connections},
     "messages_per_connection": _count(upstreams.MAX_MESSAGES) | {"default": upstreams.NEW.messages_per_connection},
     "per_second": _rate(upstreams.MAX_PER_SECOND),

@@ -4,14 +4,11 @@ import re
 from typing import Any, get_args
 
 from schemas.mail import Tls
-from schemas.topics import TOPICS
+from schemas.topics import POOLS
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault
 from services.ingest.domain.fields import domain_name, is_tag
 
-POOLS: frozenset[str] = frozenset(
-    entry.split(".")[1] for entry in TOPICS if entry.startswith("deliveries.")
-)  # each has senders of its own
 DIRECT = "mx:"  # and a pool: straight to the recipient's mail exchangers
 SMARTHOST = "upstream"  # the one in the environment of the senders
 MAX_NAME = 100

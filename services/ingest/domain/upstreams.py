@@ -13,6 +13,7 @@ from typing import Any
 from chassis.egress import refusal_of_host
 from schemas.mail import Tls
 from schemas.routing import Upstream
+from schemas.topics import POOLS
 from services.ingest.domain import paths
 from services.ingest.domain.characters import FORBIDDEN_IN_HEADERS
 from services.ingest.domain.faults import Fault, invalid
@@ -202,9 +203,9 @@ def _port(value: Any, faults: list[Fault]) -> int:
 
 
 def _pool(value: Any, faults: list[Fault]) -> str:
-    if isinstance(value, str) and value in paths.POOLS:
+    if isinstance(value, str) and value in POOLS:
         return value
-    faults.append(Fault("pool", "invalid_value", f"Pools are: {', '.join(sorted(paths.POOLS))}."))
+    faults.append(Fault("pool", "invalid_value", f"Pools are: {', '.join(sorted(POOLS))}."))
     return NEW.pool
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chassis.clock import Clock
+from schemas.topics import POOLS
 from services.ingest.domain.access import Caller
 from services.ingest.domain.faults import Refused
-from services.ingest.domain.paths import POOLS
 from services.ingest.domain.pools import pool_shown
 from services.ingest.ports import Observed
 
