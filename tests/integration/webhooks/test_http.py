@@ -106,6 +106,23 @@ async def test_a_name_that_changes_its_mind_is_judged_each_time() -> None:
     await resolver.close()
 
 
+async def test_d92_a_call_goes_to_the_address_that_was_judged_for_nobody_asks_again(receiver: WebhookReceiver) -> None:
+    """The name's second answer would lead elsewhere; there is no second question, neither of us nor of aiohttp."""
+    asked: list[str] = []
+
+    def look_up(host: str, port: int, family: int) -> Sequence[AddressInfo]:
+        asked.append(host)
+        found: Sequence[AddressInfo] = leads_to("127.0.0.1" if len(asked) == 1 else "192.0.2.1")(host, port, family)
+        return found
+
+    poster = HttpPoster(allow_loopback=True, total=1.0, connect=0.5, look_up=look_up)
+    await poster.start()
+    reply = await poster.post(f"http://localhost:{receiver.port}/a", HEADERS, BODY)
+    await poster.stop()
+    assert reply == Answered(204, None, "")
+    assert (asked, receiver.received[0].headers["host"]) == (["localhost"], f"localhost:{receiver.port}")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(status: int, poster: HttpPoster, receiver: WebhookReceiver) -> None:
     """D93."""

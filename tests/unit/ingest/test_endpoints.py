@@ -15,6 +15,7 @@ from services.ingest.domain.endpoints import (
     rotated,
 )
 from services.ingest.domain.faults import Refused
+from tests.unit.chassis.test_egress import REFUSED_URLS
 
 NOW_MS = 1_790_000_000_123
 DAY = timedelta(days=1)
@@ -56,6 +57,16 @@ def test_d91_a_change_is_judged_as_a_new_endpoint_is(body: dict[str, object], fi
     with pytest.raises(Refused) as refused:
         change(body)
     assert field in str(refused.value.__dict__)
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+def test_d91_the_whole_corpus_is_refused_when_it_is_saved_and_when_it_is_changed(url: str) -> None:
+    with pytest.raises(Refused) as at_creation:
+        read_endpoint({"url": url, "events": ["*"]}, allow_loopback=False)
+    with pytest.raises(Refused) as at_change:
+        change({"url": url})
+    for refused in (at_creation.value, at_change.value):
+        assert (refused.status, [fault.field for fault in refused.faults]) == (422, ["url"])
 
 
 def test_r31_what_was_disabled_for_its_health_is_enabled_by_whoever_owns_it() -> None:
