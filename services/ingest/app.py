@@ -65,6 +65,7 @@ from services.ingest.api.events import events_router
 from services.ingest.api.keys import keys_router
 from services.ingest.api.ledger import ledger_router
 from services.ingest.api.messages import Shortcut, messages_router, sending
+from services.ingest.api.metrics import metrics_router
 from services.ingest.api.policies import policies_router
 from services.ingest.api.pools import pools_router
 from services.ingest.api.projects import projects_router
@@ -280,6 +281,7 @@ def _app(
     app.include_router(messages_router(gate, send, sending(gate, accept.batch, mails), reads))
     streams = _streams(settings, clock, admission, crash)
     app.include_router(events_router(gate, reads, streams))
+    app.include_router(metrics_router(gate, reads))
     app.include_router(ledger_router(gate, reads))
     app.include_router(sandbox_router(gate, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, far.commands, far.analytics)))

@@ -17,6 +17,7 @@ from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import Lane
 from services.ingest.api.openapi_delivery import DELIVERY_SHAPES, KIND
 from services.ingest.api.openapi_failures import CATEGORY, FAILURE_SHAPES
+from services.ingest.api.openapi_metrics import DIMENSIONS, METRICS_QUERY, METRICS_SHAPES
 from services.ingest.api.openapi_shapes import BOOLEAN, INTEGER, SHAPES, STATUS, STRING, TIME, Schema, page_of, ref
 from services.ingest.domain.access import Scope
 from services.ingest.domain.error_codes import error_codes, errors_page
@@ -42,9 +43,12 @@ class Operation:
     keyed: bool = False  # takes an Idempotency-Key
     streamed: bool = False  # also as server-sent events, by `Accept`
     errors: tuple[int, ...] = ()  # beside those of every operation
+    known_as: str | None = None  # where method and path do not make a name of its own
 
     @property
     def name(self) -> str:
+        if self.known_as is not None:
+            return self.known_as
         words = [word.strip("{}") for word in self.path.removeprefix("/v1").strip("/").split("/")]
         return "_".join([self.method.lower(), *words]).replace("-", "_")
 
@@ -77,6 +81,7 @@ _QUERY: Mapping[str, Schema] = {
     "template": STRING,
     "redriven": BOOLEAN,
     "message_ids": STRING,
+    **METRICS_QUERY,
 }
 _PAGE = ("limit", "after")
 _OF_MESSAGES = ("status", "recipient", "recipient_domain", "from", "subject", "tag", "since", "until")
@@ -138,6 +143,8 @@ OPERATIONS: list[Operation] = [
               {200: ref("Message")}, keyed=True, errors=(404, 409)),
     Operation("GET", "/v1/events", "Events, oldest first, as they stand in Kafka; `after=now`: from now on", "events.read",
               {200: page_of(ref("Event"))}, query=(*_PAGE, "types"), streamed=True),
+    Operation("GET", "/v1/metrics", "Counts, rates and latencies of the project's mail, by interval and group", "metrics.read",
+              {200: ref("Metrics")}, query=("since", "until", "interval", "time_zone", "group_by", *DIMENSIONS)),
     Operation("GET", "/v1/ledger", "What became of everything accepted, by hour, from ClickHouse and from the log",
               "ledger.read", {200: ref("Ledger")}, query=("since", "until"), errors=(422,)),
     Operation("GET", "/v1/sandbox/messages", "What test keys have sent", "sandbox.read",
@@ -254,7 +261,7 @@ OPERATIONS: list[Operation] = [
     Operation("GET", "/health/live", "Whether the process runs", None, {200: ref("Health")}),
     Operation("GET", "/health/ready", "What is missing before it may take work", None,
               {200: ref("Health"), 503: ref("Health")}),
-    Operation("GET", "/metrics", "Prometheus", None, {200: _TEXT}),
+    Operation("GET", "/metrics", "Prometheus", None, {200: _TEXT}, known_as="get_prometheus"),
 ]  # fmt: skip
 
 _OF_BODIES, _OF_EVERY_KEY = (400, 413, 415, 422), (400, 401, 403, 429, 500, 503)
@@ -289,7 +296,7 @@ def document() -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": SHAPES | DELIVERY_SHAPES | FAILURE_SHAPES,
+            "schemas": SHAPES | DELIVERY_SHAPES | FAILURE_SHAPES | METRICS_SHAPES,
             "headers": _HEADERS | _REPLAYED,
             "parameters": {"X-Request-Id": _REQUEST_ID},
             "responses": _errors(),

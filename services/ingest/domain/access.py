@@ -13,6 +13,7 @@ Scope = Literal[
     "messages.send",
     "messages.read",
     "events.read",
+    "metrics.read",
     "ledger.read",
     "webhooks.read",
     "webhooks.write",

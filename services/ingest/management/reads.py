@@ -61,6 +61,9 @@ class ReadThrough:
             raise not_dead()
         return reply
 
+    async def metrics(self, caller: Caller, query: str, request_id: str) -> Reply:
+        return await self._get("/v1/metrics", query, caller, request_id)
+
     async def ledger(self, caller: Caller, query: str, request_id: str) -> Reply:
         return await self._get("/v1/ledger", query, caller, request_id)
 

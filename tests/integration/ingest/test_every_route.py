@@ -60,6 +60,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/v1/unsubscribes"): Row("suppressions.read", 200),
     ("GET", "/v1/unsubscribes/{address:path}"): Row("suppressions.read", 404),
     ("DELETE", "/v1/unsubscribes/{address:path}"): Row("suppressions.write", 404),
+    ("GET", "/v1/metrics"): Row("metrics.read", 503),
     ("GET", "/v1/ledger"): Row("ledger.read", 503),
     ("GET", "/v1/sandbox/messages"): Row("sandbox.read", 503),
     ("GET", "/v1/sandbox/messages/{message_id}"): Row("sandbox.read", 404),
