@@ -10,7 +10,8 @@ from pydantic import Field
 
 from schemas.alerts import Measure
 from schemas.envelope import Payload, Timestamp, by_type
-from schemas.mail import Attempt, Category, Channel, Environment, Priority, Status, Value, WaitReason
+from schemas.mail import Attempt, Category, Channel, Environment, Priority, Status, Tls, Value, WaitReason
+from schemas.routing import PolicyUse, ScheduleFrom
 
 
 class MessageEvent(Payload):
@@ -71,6 +72,17 @@ class MessageAccepted(MessageEvent):
     suppression_checked_at: Timestamp
     reason: WaitReason | None  # set where it waits for admission
     next_attempt_at: Timestamp | None
+    tls: Tls | None = None  # that the rule or a policy asks for
+    policies: list[PolicyUse] = Field(default_factory=list)  # that decided something here
+
+
+class MessageWaiting(MessageEvent):
+    """It waits for something else than the event before it said. The status stays."""
+
+    TYPE: ClassVar[str] = "message.waiting"
+    reason: WaitReason
+    next_attempt_at: Timestamp | None  # None: as soon as it may
+    waits_for: list[str] = Field(default_factory=list)  # paths, any of which would do
 
 
 class FeedbackDetail(Value):
@@ -88,13 +100,23 @@ class MessageOutcome(MessageEvent):
     reason: WaitReason | None
     next_attempt_at: Timestamp | None
     feedback: FeedbackDetail | None = None  # what came back later, and made this of a message that had been delivered
+    route_id: str | None = None  # the rule that chose the attempt's path; None: the installation's default
+    route_version: int | None = None
+    # How it was decided whether, and when, there is a next attempt; None and empty where that was not the question.
+    attempts_allowed: int | None = None
+    schedule_from: ScheduleFrom | None = None
+    policies: list[PolicyUse] = Field(default_factory=list)
 
 
 class MessageDelivered(MessageOutcome):
+    """The recipient's mail server has taken it."""
+
     TYPE: ClassVar[str] = "message.delivered"
 
 
 class MessageDeferred(MessageOutcome):
+    """The attempt failed for now; another follows."""
+
     TYPE: ClassVar[str] = "message.deferred"
 
 
@@ -102,6 +124,8 @@ GaveUp = Literal["last_attempt", "max_age"]  # the schedule has no more, or the 
 
 
 class MessageBounced(MessageOutcome):
+    """It failed for good, or the last attempt did."""
+
     TYPE: ClassVar[str] = "message.bounced"
     gave_up: GaveUp | None = None  # why a temporary outcome was the last; None: the outcome itself was permanent
 
@@ -169,6 +193,7 @@ MESSAGE_EVENTS = by_type(
     MessageScheduled,
     MessageRescheduled,
     MessageAccepted,
+    MessageWaiting,
     MessageDelivered,
     MessageDeferred,
     MessageBounced,

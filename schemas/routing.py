@@ -91,6 +91,18 @@ class Policy(Versioned):
     per_second: float | None = None  # mails per source address and provider group
 
 
+Term = Literal["retry_schedule", "max_age", "tls"]
+ScheduleFrom = Literal["policy", "project", "installation"]  # whose retry schedule counts
+
+
+class PolicyUse(Value):
+    """Which version of which policy decided one thing for a mail."""
+
+    term: Term
+    policy_id: str
+    version: int
+
+
 QueueKind = Literal["destination", "provider_group", "path"]
 
 

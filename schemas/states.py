@@ -65,6 +65,7 @@ class MessageState(Payload):
     source_address: str | None = None  # of the last attempt, where a greylist wants to see it again
     # Paths, none of which could be taken when its turn came: it waits for any of them.
     waits_for: list[str] = Field(default_factory=list)
+    told_reason: WaitReason | None = None  # what the last event said that it waits for
     # Of the last commands, as Verdict documents: a repeat gets the same one.
     verdicts: list[JsonObject] = Field(default_factory=list)
     feedback_ids: list[str] = Field(default_factory=list)  # reports that have been counted

@@ -14,6 +14,7 @@ from chassis.log import Outgoing, outgoing
 from chassis.partition_owner import Received, Step, Tenure
 from chassis.telemetry import logger
 from schemas.envelope import decode
+from schemas.events import MessageWaiting
 from schemas.inputs import AttemptFinished, AttemptUnknown, Due, MessageInput, Recheck, Release, Submit
 from schemas.mail import Content, Lane
 from schemas.states import MessageState, OutboxEntry
@@ -195,6 +196,8 @@ class Batch:
             stopped=guide.stopped,
             lapsed=guide.lapsed,
             max_age_ms=guide.max_age_ms,
+            schedule_from=guide.schedule_from,
+            policies=guide.policies,
             submitted=submitted,
         )
 
@@ -285,7 +288,7 @@ def standing_of(state: MessageState) -> Standing:
 
 def _made(decision: Decision) -> str:
     """A decision in one word, for counting."""
-    if decision.events:
+    if decision.events and not isinstance(decision.events[-1], MessageWaiting):
         return decision.events[-1].status
     if decision.hand_out is not None:
         return "handed_out"

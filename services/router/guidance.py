@@ -5,12 +5,13 @@ Asked once for each message that starts or has failed; where there are no rules,
 
 from dataclasses import dataclass, replace
 
+from rules.routing import Chosen, Facts
 from schemas.inputs import Submit
 from schemas.mail import WaitReason
+from schemas.routing import PolicyUse, ScheduleFrom
 from schemas.states import MessageState
 from services.router.domain.directions import Directions, from_domain
 from services.router.domain.ladder import Ladder
-from services.router.domain.routing import Chosen, Facts
 from services.router.ports import Ladders
 
 
@@ -23,6 +24,8 @@ class Guide:
     stopped: WaitReason | None = None
     lapsed: bool = False
     max_age_ms: int | None = None
+    schedule_from: ScheduleFrom = "installation"
+    policies: tuple[PolicyUse, ...] = ()  # that decided the schedule and the age
 
 
 class Guidance:
@@ -69,11 +72,17 @@ class Guidance:
     def ending(self, state: MessageState, project_id: str, provider_group: str) -> Guide:
         """For an attempt that may have to be made again."""
         own, tables = self._ladders.of(project_id), self._directions
-        if not tables.policies:
-            return self.unasked if own is None else replace(self.unasked, ladder=own)
-        facts = facts_of(state, project_id, provider_group)
-        ladder = tables.ladder(facts, own, self.unasked.ladder)
-        return replace(self.unasked, ladder=ladder, max_age_ms=tables.max_age_ms(facts))
+        if own is None and not tables.policies:
+            return self.unasked
+        settled = tables.settled(facts_of(state, project_id, provider_group), own)
+        waits = settled.retry_schedule_ms
+        return replace(
+            self.unasked,
+            ladder=self.unasked.ladder if waits is None else Ladder(waits),
+            max_age_ms=settled.max_age_ms,
+            schedule_from=settled.schedule_from,
+            policies=tuple(use for use in settled.by if use.term != "tls"),
+        )
 
     def _has_lapsed(self, known: Submit | MessageState, project_id: str) -> bool:
         """Whether the sender's domain is known, and is not verified any more (R26)."""

@@ -14,13 +14,13 @@ from chassis.failures import Retry
 from chassis.log import Incoming, Outgoing, outgoing, tombstone
 from chassis.partition_owner import Received, Step, Tenure
 from chassis.telemetry import logger
+from rules.pauses import Pauses
 from schemas.envelope import decode, seal, to_ms
 from schemas.inputs import Due, Release
 from schemas.mail import TERMINAL, Content
 from schemas.states import POSITION_KEY, STATE_RECORDS, MessageState, Position
 from schemas.topics import TOPICS, message_inputs, message_state
 from services.router.batch import Batch, Place, needs_suppressions
-from services.router.domain.pauses import Pauses
 from services.router.domain.records import (
     SOURCE,
     due_input,

@@ -6,12 +6,12 @@ Only records that came back from the changelog move it; a batch at hand works on
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from rules.pauses import Pauses
 from schemas.envelope import to_timestamp
 from schemas.mail import Lane
 from schemas.routing import QueueKind
 from schemas.tables import Queue, QueueState
 from services.router.domain.admission import Counts, Group, Standing
-from services.router.domain.pauses import Pauses
 from services.router.ports import Census, Horizon, Moved, Store, Timer
 
 _MOST_QUEUES = 1000  # in one snapshot (schemas.tables.QueueState)

@@ -6,10 +6,11 @@ It goes by what stands, not by what was told: after a restart it begins anew, an
 
 from collections.abc import Sequence
 
+from rules.pauses import Pauses
 from schemas.envelope import to_ms
 from schemas.routing import QueueFlush
 from services.router.domain.directions import Directions
-from services.router.domain.pauses import Bar, Pauses
+from services.router.domain.pauses import Bar
 from services.router.ports import Store, Timer
 from services.router.queues import Queues
 

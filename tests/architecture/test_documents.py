@@ -16,7 +16,7 @@ DOCUMENTS = [
     ROOT / "client" / "README.md",
 ]
 # `services/x/…`, `tests/…`: what looks like a path of ours. A placeholder in angle brackets ends it.
-PATH = re.compile(r"`((?:chassis|client|deploy|docs|requirements|schemas|services|tests)/[\w./-]*)")
+PATH = re.compile(r"`((?:chassis|client|deploy|docs|requirements|rules|schemas|services|tests)/[\w./-]*)")
 LINK = re.compile(r"\]\(([\w./-]+)\)")
 
 
@@ -47,7 +47,9 @@ def test_every_service_has_the_same_files() -> None:
 
 def test_every_module_opens_by_saying_what_it_is() -> None:
     modules = [
-        path for root in ("schemas", "chassis", "services", "deploy", "client") for path in (ROOT / root).rglob("*.py")
+        path
+        for root in ("schemas", "rules", "chassis", "services", "deploy", "client")
+        for path in (ROOT / root).rglob("*.py")
     ]
     silent = [
         str(path.relative_to(ROOT))

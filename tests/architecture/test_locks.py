@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-OURS = {"schemas", "chassis", "services", "deploy", "tests"}
+OURS = {"schemas", "rules", "chassis", "services", "deploy", "tests"}
 SERVICES = ("ingest", "router", "sender", "webhooks", "analytics")
 
 

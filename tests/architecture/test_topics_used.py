@@ -34,6 +34,8 @@ def test_a_service_uses_the_topics_that_the_contract_gives_it(service: str) -> N
 def test_no_topic_name_stands_outside_the_contract() -> None:
     root = SERVICES.parent
     sources = [
-        path for folder in ("schemas", "chassis", "services", "deploy") for path in (root / folder).rglob("*.py")
+        path
+        for folder in ("schemas", "rules", "chassis", "services", "deploy")
+        for path in (root / folder).rglob("*.py")
     ]
     assert [str(path) for path in sources if any(topic.name in path.read_text() for topic in TOPICS.values())] == []

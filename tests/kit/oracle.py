@@ -34,7 +34,7 @@ FOLLOWS: Mapping[str | None, frozenset[str]] = {
     "expired": frozenset(),
 }
 # Events that tell something and change nothing: the status after them is the one before.
-_KEEP_STATUS = frozenset({"message.complained", "message.unsubscribed"})
+_KEEP_STATUS = frozenset({"message.complained", "message.unsubscribed", "message.waiting"})
 
 Event = Mapping[str, Any]
 Place = tuple[str, int]  # topic, partition

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rules.pauses import Pauses
+from rules.routing import Facts, Paths
 from schemas.envelope import to_timestamp
 from schemas.routing import (
     Destination,
@@ -17,8 +19,6 @@ from schemas.routing import (
     WeightedPath,
 )
 from schemas.tables import Domain
-from services.router.domain.pauses import Pauses
-from services.router.domain.routing import Facts, Paths
 from tests.kit.router_inputs import PROJECT, START_MS
 
 _AT = to_timestamp(START_MS)

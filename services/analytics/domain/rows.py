@@ -24,6 +24,7 @@ from schemas.events import (
     MessageScheduled,
     MessageSuppressed,
     MessageUnsubscribed,
+    MessageWaiting,
 )
 
 # ClickHouse counts a row's age in 32-bit seconds: a later time would wrap round and the row be swept at once.
@@ -130,7 +131,14 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         raise ValueError("an event of a message needs its sequence")
     queued = data if isinstance(data, MessageQueued) else None
     attempt = data.attempt if isinstance(data, MessageOutcome) else None
-    waits = MessageOutcome | MessageAccepted | MessageScheduled | MessageComplained | MessageUnsubscribed
+    waits = (
+        MessageOutcome
+        | MessageAccepted
+        | MessageWaiting
+        | MessageScheduled
+        | MessageComplained
+        | MessageUnsubscribed
+    )
     waiting = data if isinstance(data, waits) else None
     ended = MessageSuppressed | MessageHeld | MessageCancelled | MessageExpired
     caused = data if isinstance(data, ended) else waiting

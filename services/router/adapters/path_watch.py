@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chassis.clock import Clock
+from rules.health import Tally, is_bad
 from schemas.routing import PathHealth, SenderAlive
-from services.router.domain.health import Tally, is_bad
 
 # A heartbeat comes each second. A sender that is silent for so long has lost its partitions, too (session time-out 10 s).
 _ALIVE_FOR = 10.0
@@ -22,7 +22,7 @@ Place = tuple[str, str]  # path, provider group
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """As `services.router.domain.routing.Paths` has it."""
+    """As `rules.routing.Paths` has it."""
 
     heard: frozenset[str]
     alive: frozenset[tuple[str, str]]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from chassis.clock import Clock
-from schemas.mail import LANE_OF
+from rules.pauses import Pauses, place_of
+from rules.routing import Paths, in_order
 from schemas.routing import (
     Destination,
     PathHealth,
@@ -22,11 +23,9 @@ from schemas.routing import (
     Versioned,
 )
 from schemas.tables import Domain
-from schemas.topics import TOPICS
+from schemas.topics import POOLS
 from services.router.adapters.path_watch import PathWatch
 from services.router.domain.directions import Directions
-from services.router.domain.pauses import Pauses, place_of
-from services.router.domain.routing import Paths, in_order
 from services.router.ports import OnGrouped
 
 # How late a change of a path's health may be seen: a part of the 2 s in which a path is to lose its mail.
@@ -41,7 +40,6 @@ class RoutingIndex:
     def __init__(self, default_path: str, pool: str, clock: Clock) -> None:
         self._default_path = default_path
         self._pool = pool
-        self._pools = pools_with_topics()
         self._clock = clock
         self._routes: dict[str, Route] = {}
         self._upstreams: dict[str, Upstream] = {}
@@ -128,7 +126,7 @@ class RoutingIndex:
             paths=Paths(
                 default=self._default_path,
                 pool=self._pool,
-                pools=self._pools,
+                pools=frozenset(POOLS),
                 upstreams={key: upstream.pool for key, upstream in self._upstreams.items()},
                 heard=seen.heard,
                 alive=seen.alive,
@@ -142,13 +140,6 @@ class RoutingIndex:
             lapsed=self._lapsed,
             version=self._version,
         )
-
-
-def pools_with_topics() -> frozenset[str]:
-    """A pool is a topic of each lane."""
-    entries = [entry.split(".") for entry in TOPICS if entry.startswith("deliveries.")]
-    lanes = set(LANE_OF.values())
-    return frozenset(pool for _, pool, _ in entries if all(f"deliveries.{pool}.{lane}" in TOPICS for lane in lanes))
 
 
 def _fold(entries: dict[str, V], key: str, after: V | None) -> None:

@@ -6,6 +6,7 @@ Values only: this module must never hold a rule.
 from dataclasses import dataclass
 from typing import Final
 
+from rules.routing import Chosen
 from schemas.events import MessageEvent, SuppressionOrigin
 from schemas.inputs import (
     AttemptFinished,
@@ -22,8 +23,8 @@ from schemas.inputs import (
 )
 from schemas.mail import Content, WaitReason
 from schemas.replies import Verdict
+from schemas.routing import PolicyUse, ScheduleFrom
 from services.router.domain.ladder import Ladder
-from services.router.domain.routing import Chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Context:
     stopped: WaitReason | None = None  # why an attempt may not start now
     lapsed: bool = False  # the sender's domain is not verified any more
     max_age_ms: int | None = None  # from acceptance: no attempt is made later
+    schedule_from: ScheduleFrom = "installation"  # whose schedule `ladder` is
+    policies: tuple[PolicyUse, ...] = ()  # that decided the ladder and the age
     submitted: Content | None = None  # read again from the log, for a hand-out whose state is thin
 
 

@@ -8,12 +8,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from rules.pauses import Pauses
+from rules.policies import NO_TERMS, UNSETTLED, Settled, settle, terms
+from rules.routing import Chosen, Facts, Paths, choose
 from schemas.mail import WaitReason
 from schemas.routing import Policy, QueueFlush, Route
 from services.router.domain.ladder import Ladder
-from services.router.domain.pauses import Bar, Pauses
-from services.router.domain.policies import NO_TERMS, Terms, terms
-from services.router.domain.routing import Chosen, Facts, Paths, choose
+from services.router.domain.pauses import Bar
 
 _INSTALLATION = ""
 
@@ -46,17 +47,19 @@ class Directions:
         chosen = choose(facts, [*own, *everybodys] if own else everybodys, self.paths, now_ms)
         if chosen.tls is not None or not self.policies:
             return chosen
-        return replace(chosen, tls=self._own(facts).tls or self._everybodys(facts).tls)
+        settled = self.settled(facts)
+        return replace(chosen, tls=settled.tls, tls_by=settled.source_of("tls"))
 
-    def ladder(self, facts: Facts, of_project: Ladder | None, default: Ladder) -> Ladder:
-        """The project's policies before its own schedule, that before the installation's policies."""
-        if not self.policies:
-            return of_project or default
-        return self._own(facts).ladder or of_project or self._everybodys(facts).ladder or default
-
-    def max_age_ms(self, facts: Facts) -> int | None:
-        own = self._own(facts).max_age_ms
-        return self._everybodys(facts).max_age_ms if own is None else own
+    def settled(self, facts: Facts, of_project: Ladder | None = None) -> Settled:
+        """What the policies say, and the project's own schedule."""
+        if not self.policies and of_project is None:
+            return UNSETTLED
+        own, everybodys = self.policies.get(facts.project_id), self.policies.get(_INSTALLATION)
+        return settle(
+            terms(own, facts) if own else NO_TERMS,
+            None if of_project is None else of_project.waits_ms,
+            terms(everybodys, facts) if everybodys else NO_TERMS,
+        )
 
     def stopped(self, project_id: str, destination: str, provider_group: str, chosen: Chosen) -> WaitReason | None:
         """Why a mail that would go now may not."""
@@ -76,14 +79,6 @@ class Directions:
         if bar.kind == "path":
             return not any(self.paths.takes(path, bar.project_id) for path in bar.names)
         return (bar.project_id, bar.kind, bar.names[0]) in self.pauses.standing
-
-    def _own(self, facts: Facts) -> Terms:
-        policies = self.policies.get(facts.project_id)
-        return terms(policies, facts) if policies else NO_TERMS
-
-    def _everybodys(self, facts: Facts) -> Terms:
-        policies = self.policies.get(_INSTALLATION)
-        return terms(policies, facts) if policies else NO_TERMS
 
 
 @lru_cache(maxsize=1024)

@@ -7,9 +7,18 @@ Pure. A state's `attempt` and `dispatch` name the hand-out that is in flight, or
 from typing import Any
 
 from chassis.ids import parse_message_id
-from schemas.events import MessageComplained, MessageUnsubscribed
+from schemas.events import (
+    MessageAccepted,
+    MessageComplained,
+    MessageEvent,
+    MessageHeld,
+    MessageOutcome,
+    MessageScheduled,
+    MessageUnsubscribed,
+    MessageWaiting,
+)
 from schemas.inputs import Submit
-from schemas.mail import TERMINAL
+from schemas.mail import TERMINAL, WaitReason
 from schemas.states import JsonObject, MessageState
 from services.router.domain.decision import Context, Decision, Given, HandOut, Wait
 from services.router.domain.transitions import follow
@@ -23,7 +32,7 @@ def evolve(state: MessageState | None, given: Given, decision: Decision, context
     before = state if state is not None else _born(given, context)
     status = None if state is None else state.status
     for event in decision.events:
-        if not isinstance(event, MessageComplained | MessageUnsubscribed):  # these keep it
+        if not isinstance(event, MessageComplained | MessageUnsubscribed | MessageWaiting):  # these keep it
             status = follow(status, event.status)
     changes: dict[str, Any] = {
         "status": status,
@@ -32,6 +41,8 @@ def evolve(state: MessageState | None, given: Given, decision: Decision, context
         "unknown_attempts": _unknown_attempts(before, decision),
         "verdicts": _verdicts(before, decision),
     }
+    if decision.events:
+        changes["told_reason"] = _told_reason(decision.events[-1])
     if decision.feedback_id is not None:
         changes["feedback_ids"] = [*before.feedback_ids, decision.feedback_id]
     if status in TERMINAL:
@@ -101,6 +112,13 @@ def _as_the_id_says(message_id: str) -> dict[str, Any]:
         "created_at_ms": parts.created_at_ms,
         "submit_offset": None,
     }
+
+
+def _told_reason(event: MessageEvent) -> WaitReason | None:
+    """What a reader of the last event takes the message to wait for."""
+    waits = MessageOutcome | MessageAccepted | MessageWaiting | MessageScheduled | MessageHeld
+    reports = MessageComplained | MessageUnsubscribed
+    return event.reason if isinstance(event, waits | reports) else None
 
 
 def _unknown_attempts(before: MessageState, decision: Decision) -> list[int]:

@@ -55,5 +55,5 @@ def _bounce(state: MessageState, report: Feedback, detail: FeedbackDetail, conte
         path=state.path or context.route.path,
         phase="reply",
     )
-    bounced = MessageBounced(**about(state, "bounced"), **outcome(attempt, "invalid_recipient"), feedback=detail)
+    bounced = MessageBounced(**about(state, "bounced"), **outcome(state, attempt, "invalid_recipient"), feedback=detail)
     return Decision((bounced,), suppress="bounce", feedback_id=report.feedback_id)

@@ -48,8 +48,9 @@ from services.router.domain.telling import (
     about,
     accepted,
     bounced,
+    by_terms,
     expired,
-    gave_up,
+    given_up,
     held,
     in_line,
     lapsed,
@@ -59,6 +60,7 @@ from services.router.domain.telling import (
     retry_reason,
     retry_time,
     suppressed,
+    told,
     too_late,
 )
 from services.router.domain.timers import fire
@@ -170,7 +172,8 @@ def _finished(state: MessageState, finished: AttemptFinished, context: Context) 
     match finished.outcome:
         case "delivered":
             event = MessageDelivered(
-                **about(state, "delivered"), **outcome(finished.detail, finished.category, rule_id=finished.rule_id)
+                **about(state, "delivered"),
+                **outcome(state, finished.detail, finished.category, rule_id=finished.rule_id),
             )
             return Decision((event,))
         case "permanent":
@@ -189,16 +192,17 @@ def _temporary(state: MessageState, finished: AttemptFinished, context: Context)
         return NOTHING
     due = retry_time(state, state.attempt, context)
     if due is None:
-        why = gave_up(state.attempt, context)
-        return bounced(state, finished.detail, finished.category, finished.rule_id, why)
-    told = outcome(
+        return given_up(state, finished, context)
+    said = outcome(
+        state,
         finished.detail,
         finished.category,
         rule_id=finished.rule_id,
         reason=retry_reason(finished),
         next_ms=next_time(state, due),
     )
-    return Decision((MessageDeferred(**about(state, "deferred"), **told),), wait=next_attempt(state, due, finished))
+    event = MessageDeferred(**about(state, "deferred"), **said, **by_terms(context))
+    return Decision((event,), wait=next_attempt(state, due, finished))
 
 
 def _late_temporary(state: MessageState, finished: AttemptFinished, context: Context) -> Decision:
@@ -209,21 +213,21 @@ def _late_temporary(state: MessageState, finished: AttemptFinished, context: Con
     if state.reason == "held_unknown":
         due = retry_time(state, finished.attempt, context)
         if due is None:  # the ladder has become shorter since
-            why = gave_up(finished.attempt, context)
-            return bounced(state, finished.detail, finished.category, finished.rule_id, why)
+            return given_up(state, finished, context)
         wait = Wait(state.attempt, state.dispatch, "retry_ladder", due_at_ms=due, rank_ms=due, content=None)
     elif state.status != "unknown" or state.due_at_ms is None:
         return NOTHING
     else:
         due = state.due_at_ms
-    told = outcome(
+    said = outcome(
+        state,
         finished.detail,
         finished.category,
         rule_id=finished.rule_id,
         reason="retry_ladder",
         next_ms=next_time(state, due),
     )
-    event = MessageDeferred(**about(state, "deferred"), **told)
+    event = MessageDeferred(**about(state, "deferred"), **said, **by_terms(context))
     return Decision((event,), wait=wait, known_attempt=finished.attempt)
 
 
@@ -232,17 +236,17 @@ def _unknown(state: MessageState, unknown: AttemptUnknown, context: Context) -> 
         return NOTHING
     due = retry_time(state, state.attempt, context)
     if due is None:
-        return bounced(state, unknown.detail, "unknown", gave_up=gave_up(state.attempt, context))
+        return given_up(state, unknown, context)
     if state.on_unknown == "hold":
         return _held_unknown(state, unknown)
-    told = outcome(unknown.detail, "unknown", reason="retry_ladder", next_ms=next_time(state, due))
-    wait = next_attempt(state, due, unknown)
-    return Decision((MessageUnknown(**about(state, "unknown"), **told),), wait=wait, unknown_attempt=state.attempt)
+    said = outcome(state, unknown.detail, "unknown", reason="retry_ladder", next_ms=next_time(state, due))
+    event = MessageUnknown(**about(state, "unknown"), **said, **by_terms(context))
+    return Decision((event,), wait=next_attempt(state, due, unknown), unknown_attempt=state.attempt)
 
 
 def _held_unknown(state: MessageState, unknown: AttemptUnknown) -> Decision:
     """A person decides whether it may go twice."""
-    said = MessageUnknown(**about(state, "unknown"), **outcome(unknown.detail, "unknown", reason="held_unknown"))
+    said = MessageUnknown(**about(state, "unknown"), **outcome(state, unknown.detail, "unknown", reason="held_unknown"))
     event = MessageHeld(
         **about(state, "held"),
         reason="held_unknown",
@@ -260,9 +264,8 @@ def _postponed(state: MessageState, postponed: AttemptPostponed, context: Contex
     until = max(postponed.until_ms, context.now_ms)
     if postponed.reason == "path_down":  # the others of its group are not to blame, and another path may do
         until, reason = min(until, context.now_ms + _ROUTE_AGAIN_MS), "path_paused"
-    return Decision(
-        wait=Wait(state.attempt, state.dispatch + 1, reason, due_at_ms=until, rank_ms=None, content=postponed.content)
-    )
+    wait = Wait(state.attempt, state.dispatch + 1, reason, due_at_ms=until, rank_ms=None, content=postponed.content)
+    return told(state, wait)
 
 
 def _refused(state: MessageState, refused: AttemptRefused) -> Decision:

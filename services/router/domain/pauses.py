@@ -1,48 +1,12 @@
-"""Queues that somebody has stopped, and what a mail that stands in one waits for (R21).
-
-Pure. A pause is of one project (or of all, ""), and names a destination, a provider group or a path.
-"""
+"""What keeps mail that stands in a queue from being called, and what it then waits for (R21). Pure."""
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schemas.mail import WaitReason
-from schemas.routing import QueueKind, QueuePause
+from schemas.routing import QueueKind
 
 _SEPARATOR = "\n"  # stands in no name
-
-
-@dataclass(frozen=True, slots=True)
-class Pauses:
-    """The pauses that stand, by (project, kind, name)."""
-
-    standing: AbstractSet[tuple[str, QueueKind, str]] = field(default_factory=frozenset)
-
-    def stops(self, project_id: str, destination: str, provider_group: str) -> tuple[str, QueueKind, str] | None:
-        """The pause that keeps such mail here, whatever path it would take."""
-        if not self.standing:
-            return None
-        names: tuple[tuple[QueueKind, str], ...] = (("destination", destination), ("provider_group", provider_group))
-        for kind, name in names:
-            for project in ("", project_id):
-                if (project, kind, name) in self.standing:
-                    return project, kind, name
-        return None
-
-    def concern(self, destination: str, provider_group: str) -> bool:
-        """Whether mail of any project is stopped there."""
-        places = {("destination", destination), ("provider_group", provider_group)}
-        return any((kind, name) in places for _, kind, name in self.standing)
-
-    def stops_path(self, project_id: str, path: str) -> bool:
-        return bool(self.standing) and (
-            ("", "path", path) in self.standing or (project_id, "path", path) in self.standing
-        )
-
-
-def place_of(pause: QueuePause) -> tuple[str, QueueKind, str]:
-    return pause.project_id, pause.kind, pause.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Pure, and every id is a function of what it names: made again, it is the same re
 from typing import Any
 
 from chassis.ids import derived_id, event_id
+from rules.routing import Chosen
 from schemas.deliveries import Delivery
 from schemas.envelope import Envelope, Payload, seal, to_timestamp
 from schemas.events import SuppressionAdded, SuppressionOrigin, SuppressionReason
@@ -14,7 +15,6 @@ from schemas.mail import Content
 from schemas.states import JsonObject, MessageState, OutboxEntry, Position
 from schemas.tables import Suppression, suppression_key
 from services.router.domain.decision import Decision, HandOut, Reply
-from services.router.domain.routing import Chosen
 
 SOURCE = "router"
 _LEFT_OUT = Content(from_="", to=[], subject="")  # of an outbox entry's delivery: see schemas.states.OutboxEntry

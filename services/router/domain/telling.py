@@ -14,11 +14,15 @@ from schemas.events import (
     MessageExpired,
     MessageHeld,
     MessageSuppressed,
+    MessageWaiting,
 )
 from schemas.inputs import AttemptFinished, AttemptUnknown, Submit
 from schemas.mail import DEAD_RECIPIENT, Attempt, Category, Content, WaitReason
 from schemas.states import MessageState
 from services.router.domain.decision import Context, Decision, HandOut, Listed, Wait
+
+# What a message waits for that ends by itself.
+_UNTIL_A_TIME: frozenset[WaitReason | None] = frozenset({"retry_ladder", "greylisted", "postponed"})
 
 
 def about(known: MessageState | Submit, status: str) -> dict[str, Any]:
@@ -34,6 +38,7 @@ def about(known: MessageState | Submit, status: str) -> dict[str, Any]:
 
 
 def outcome(
+    state: MessageState,
     detail: Attempt,
     category: Category,
     *,
@@ -42,12 +47,24 @@ def outcome(
     next_ms: int | None = None,
 ) -> dict[str, Any]:
     """What an event says of an attempt that has ended."""
+    known = detail.path == state.path  # of a late one nobody knows any more which rule it went by
     return {
         "attempt": detail,
         "category": category,
         "rule_id": rule_id,
         "reason": reason,
         "next_attempt_at": None if next_ms is None else to_timestamp(next_ms),
+        "route_id": state.route_id if known else None,
+        "route_version": state.route_version if known else None,
+    }
+
+
+def by_terms(context: Context) -> dict[str, Any]:
+    """What an event says of how the next attempt, or that there is none, was decided."""
+    return {
+        "attempts_allowed": len(context.ladder.waits_ms) + 1,
+        "schedule_from": context.schedule_from,
+        "policies": list(context.policies),
     }
 
 
@@ -79,13 +96,33 @@ def accepted(known: MessageState | Submit, context: Context) -> MessageAccepted:
         suppression_checked_at=to_timestamp(context.checked_at_ms),
         reason=context.stopped or (None if context.room else "admission"),
         next_attempt_at=None,
+        tls=context.route.tls,
+        policies=[] if context.route.tls_by is None else [context.route.tls_by],
     )
+
+
+def told(state: MessageState, wait: Wait) -> Decision:
+    """The decision to wait, and an event where that is for something else than its readers know.
+
+    That a time has come, and the message stands in line now, they see by the clock: after an outage thousands do so at once.
+    """
+    in_line_by_now = wait.reason == "admission" and state.told_reason in _UNTIL_A_TIME
+    if wait.reason == state.told_reason or in_line_by_now:
+        return Decision(wait=wait)
+    event = MessageWaiting(
+        **about(state, state.status),
+        reason=wait.reason,
+        next_attempt_at=None if wait.due_at_ms is None else to_timestamp(next_time(state, wait.due_at_ms)),
+        waits_for=list(wait.waits_for),
+    )
+    return Decision((event,), wait=wait)
 
 
 def start(state: MessageState, context: Context, *events: MessageAccepted) -> Decision:
     """The next attempt goes out, or waits where it may not, or has no room. Its content must be known."""
     if context.stopped is not None or not context.room:
-        return Decision(events, wait=in_line(state.attempt, state.dispatch, context, context.submitted))
+        wait = in_line(state.attempt, state.dispatch, context, context.submitted)
+        return Decision(events, wait=wait) if events else told(state, wait)
     return Decision(events, hand_out=HandOut(state.attempt, state.dispatch))
 
 
@@ -135,19 +172,17 @@ def retry_time(state: MessageState, attempt: int, context: Context) -> int | Non
 
 
 def bounced(
-    state: MessageState,
-    detail: Attempt,
-    category: Category,
-    rule_id: str | None = None,
-    gave_up: GaveUp | None = None,
+    state: MessageState, detail: Attempt, category: Category, rule_id: str | None = None, **terms: Any
 ) -> Decision:
-    event = MessageBounced(**about(state, "bounced"), **outcome(detail, category, rule_id=rule_id), gave_up=gave_up)
+    event = MessageBounced(**about(state, "bounced"), **outcome(state, detail, category, rule_id=rule_id), **terms)
     return Decision((event,), suppress="bounce" if category in DEAD_RECIPIENT else None)
 
 
-def gave_up(attempt: int, context: Context) -> GaveUp:
-    """Why there is no next attempt."""
-    return "last_attempt" if attempt > len(context.ladder.waits_ms) else "max_age"
+def given_up(state: MessageState, ended: AttemptFinished | AttemptUnknown, context: Context) -> Decision:
+    """A temporary outcome that is the last: the schedule has no more, or the next would come too late by a policy."""
+    why: GaveUp = "last_attempt" if ended.attempt > len(context.ladder.waits_ms) else "max_age"
+    category, rule_id = ("unknown", None) if isinstance(ended, AttemptUnknown) else (ended.category, ended.rule_id)
+    return bounced(state, ended.detail, category, rule_id, gave_up=why, **by_terms(context))
 
 
 def suppressed(known: MessageState | Submit, listed: Listed) -> MessageSuppressed:

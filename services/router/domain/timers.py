@@ -66,7 +66,7 @@ def fire(state: MessageState, due: Due, context: Context) -> Decision:
         decision = lapsed(state, state.attempt, state.dispatch, None)
     elif due.kind == "schedule":
         decision = start(state, context, accepted(state, context))
-    elif due.kind == "admission" and context.stopped is None and not context.room:
+    elif due.kind == "admission" and state.reason == "admission" and context.stopped is None and not context.room:
         decision = NOTHING
     else:
         decision = start(state, context)

@@ -57,7 +57,7 @@ class Made:
         self.root = root
         self.run_dir = root / "run"
         self.port_base = _free_base()
-        for folder in ("deploy", "chassis", "schemas"):
+        for folder in ("deploy", "chassis", "rules", "schemas"):
             shutil.copytree(_ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
         for service in SERVICES:
             self.replace(service, _STAND_IN.format(prefix=service.upper(), name=service))

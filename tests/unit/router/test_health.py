@@ -2,9 +2,9 @@
 
 import pytest
 
+from rules.health import Tally, is_bad
 from schemas.routing import PathHealth, SenderAlive
 from services.router.adapters.path_watch import PathWatch
-from services.router.domain.health import Tally, is_bad
 from tests.kit import router_tables as make
 from tests.kit.router_inputs import START_MS
 

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from chassis.failures import Poison, Retry
 from chassis.log import Outgoing
+from schemas.envelope import to_timestamp
 from schemas.states import FENCE_KEY, POSITION_KEY
 from schemas.topics import TOPICS
 from services.router.domain.ladder import Ladder
@@ -380,7 +381,8 @@ async def test_a_postponed_destination_is_closed_until_its_time_with_half_a_wind
     await router.settle()
     assert len(router.sent()) == 16
     assert router.state(ids[0])["reason"] == "postponed"
-    assert router.statuses(ids[0]) == ["queued", "accepted"]
+    assert [event["type"] for event in router.events(ids[0])][1:] == ["message.accepted", "message.waiting"]
+    assert router.events(ids[0])[-1]["data"]["next_attempt_at"] == to_timestamp(until)
     await router.settle_at(until - 1)
     assert len(router.sent()) == 16
     await router.settle_at(until)

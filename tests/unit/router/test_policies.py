@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from schemas.routing import Policy
+from rules.policies import NO_TERMS, UNSETTLED, Terms, terms
+from schemas.routing import Policy, PolicyUse
 from services.router.domain.directions import Directions, from_domain
 from services.router.domain.ladder import Ladder
 from services.router.domain.message import decide
-from services.router.domain.policies import NO_TERMS, Terms, terms
 from tests.kit import router_inputs as make
 from tests.kit import router_tables as table
 from tests.unit.router.test_state_table import CONTEXT, DAY, ID, NOW, after, made
 
-DEFAULT, OF_PROJECT = Ladder((1,)), Ladder((2,))
+OF_PROJECT = Ladder((2,))
 
 
 def directions(*policies: Policy, **known: Any) -> Directions:
@@ -35,7 +35,7 @@ def test_the_most_specific_that_says_something_decides() -> None:
     facts = table.facts(destination="mx.eu.example.org", provider_group="google")
     for left in range(len(every), 0, -1):
         found = terms(every[:left], facts)
-        assert found.ladder == Ladder((left,))
+        assert found.retry_schedule_ms == (left,)
         assert (found.max_age_ms, found.tls) == (2 if left > 1 else 1, "opportunistic")
         assert terms(list(reversed(every[:left])), facts) == found
 
@@ -53,14 +53,20 @@ def test_what_does_not_fit_says_nothing() -> None:
 
 
 def test_project_policy_then_project_then_installation_then_setting() -> None:
-    own = table.policy("pol_own", retry_schedule_ms=[3])
-    everybodys = table.policy("pol_all", project_id="", retry_schedule_ms=[4])
+    own = table.policy("pol_own", version=7, retry_schedule_ms=[3])
+    everybodys = table.policy("pol_all", project_id="", retry_schedule_ms=[4], max_age_ms=9)
     facts = table.facts()
-    assert directions(own, everybodys).ladder(facts, OF_PROJECT, DEFAULT) == Ladder((3,))
-    assert directions(everybodys).ladder(facts, OF_PROJECT, DEFAULT) == OF_PROJECT
-    assert directions(everybodys).ladder(facts, None, DEFAULT) == Ladder((4,))
-    assert directions().ladder(facts, None, DEFAULT) == DEFAULT
-    assert directions(table.policy(project_id="prj_2", retry_schedule_ms=[9])).ladder(facts, None, DEFAULT) == DEFAULT
+    age = PolicyUse(term="max_age", policy_id="pol_all", version=1)
+    found = directions(own, everybodys).settled(facts, OF_PROJECT)
+    assert (found.retry_schedule_ms, found.schedule_from) == ((3,), "policy")
+    assert found.by == (PolicyUse(term="retry_schedule", policy_id="pol_own", version=7), age)
+    found = directions(everybodys).settled(facts, OF_PROJECT)
+    assert (found.retry_schedule_ms, found.schedule_from, found.max_age_ms, found.by) == ((2,), "project", 9, (age,))
+    found = directions(everybodys).settled(facts)
+    assert (found.retry_schedule_ms, found.schedule_from) == ((4,), "policy")
+    assert directions().settled(facts) == UNSETTLED
+    assert directions().settled(facts, OF_PROJECT).schedule_from == "project"
+    assert directions(table.policy(project_id="prj_2", retry_schedule_ms=[9])).settled(facts) == UNSETTLED
 
 
 def test_tls_is_the_rules_then_the_projects_then_the_installations() -> None:  # R28

@@ -6,9 +6,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from rules.routing import choose
 from schemas.envelope import to_ms
 from services.router.domain.ladder import jitter_of
-from services.router.domain.routing import choose
 from tests.kit import router_inputs as make
 from tests.kit import router_tables as table
 from tests.kit.router_log import RouterOnLog

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from rules.pauses import Pauses
+from rules.routing import Chosen, Paths, choose, in_order
 from schemas.routing import Route
-from services.router.domain.pauses import Pauses
-from services.router.domain.routing import Chosen, Paths, choose, in_order
 from tests.kit import router_tables as make
 from tests.kit.router_inputs import PROJECT, START_MS
 

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
+from rules.routing import Chosen
 from schemas.inputs import Recheck
 from schemas.mail import TERMINAL, Status
 from schemas.states import MessageState
@@ -12,7 +13,6 @@ from services.router.domain.decision import NOTHING, Context, Decision, Given, H
 from services.router.domain.evolution import evolve
 from services.router.domain.ladder import Ladder
 from services.router.domain.message import decide
-from services.router.domain.routing import Chosen
 from services.router.domain.transitions import FOLLOWS, IllegalTransition, follow
 from tests.kit import router_inputs as make
 
@@ -117,7 +117,7 @@ MADE: dict[str, tuple[MessageState | None, dict[str, str]]] = {
             "temporary": "deferred",
             "permanent": "bounced",
             "unknown": "unknown",
-            "postponed": "waits postponed",
+            "postponed": "waiting",
             "refused": "suppressed",
             "too late": "expired",
             "watchdog": "out 1.2",

@@ -1,6 +1,7 @@
 """Which path a mail takes: the first rule that fits, a weighted draw among its paths that fare well, its fallbacks (R20).
 
 Pure: the tables come in as values, chance as a hash of message and attempt, so that a choice made again is the same one.
+The router goes by it, and the API asks it what the router would do.
 """
 
 from binascii import crc32
@@ -8,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rules.pauses import Pauses
 from schemas.mail import Priority, Tls
-from schemas.routing import Route, RouteMatch, WeightedPath
-from services.router.domain.pauses import Pauses
+from schemas.routing import PolicyUse, Route, RouteMatch, WeightedPath
 
 # Of the mail that a path which fares badly would get, one in so many still goes there: it is how the path shows that it
 # is well again, and costs at most 5 % of the mail a retry.
 _TRICKLE = 20
 
 Fares = Literal["well", "badly", "closed"]
+Criterion = Literal["recipient_domains", "provider_groups", "from_domains", "tags", "priorities"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Chosen:
     pool: str
     tls: Tls | None
     waits_for: tuple[str, ...] = ()
+    tls_by: PolicyUse | None = None  # the policy that asked for it; None: the rule, or nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +109,23 @@ def in_order(routes: Sequence[Route]) -> tuple[Route, ...]:
 
 
 def fits(match: RouteMatch, facts: Facts) -> bool:
-    return (
-        (not match.recipient_domains or any(covers(name, facts.destination) for name in match.recipient_domains))
-        and (not match.provider_groups or facts.provider_group in match.provider_groups)
-        and (not match.from_domains or any(covers(name, facts.from_domain) for name in match.from_domains))
-        and (not match.tags or any(tag in match.tags for tag in facts.tags))
-        and (not match.priorities or facts.priority in match.priorities)
-    )
+    return misfit(match, facts) is None
+
+
+def misfit(match: RouteMatch, facts: Facts) -> Criterion | None:
+    """The first criterion that such mail does not meet."""
+    found: Criterion | None = None
+    if match.recipient_domains and not any(covers(name, facts.destination) for name in match.recipient_domains):
+        found = "recipient_domains"
+    elif match.provider_groups and facts.provider_group not in match.provider_groups:
+        found = "provider_groups"
+    elif match.from_domains and not any(covers(name, facts.from_domain) for name in match.from_domains):
+        found = "from_domains"
+    elif match.tags and not any(tag in match.tags for tag in facts.tags):
+        found = "tags"
+    elif match.priorities and facts.priority not in match.priorities:
+        found = "priorities"
+    return found
 
 
 def covers(pattern: str, domain: str) -> bool:
