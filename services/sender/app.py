@@ -21,6 +21,7 @@ from schemas.mail import Lane
 from schemas.tables import Suppression
 from schemas.topics import TOPICS, deliveries
 from services.sender.adapters.blobs import StoredMails
+from services.sender.adapters.dane import DaneRecords
 from services.sender.adapters.destinations import DestinationReports
 from services.sender.adapters.direct import DirectWays
 from services.sender.adapters.health import HealthReports
@@ -85,6 +86,7 @@ class Sender:
         policies, destinations = StsPolicies(resolver, guard, clock), DestinationReports(log, clock)
         direct = DirectWays(
             resolver,
+            DaneRecords(resolver, port=settings.mx_port, vouches=settings.dns_validates),
             policies,
             destinations,
             guard,

@@ -49,5 +49,6 @@ MTA_STS = Counter(
     "Looks at a domain's MTA-STS policy by its mode (enforce, testing, none), and whether its MX fit (ok, mismatch).",
     ["mode", "result"],
 )
+DANE = Counter("sender_dane", "Looks for a mail server's TLSA records (usable, unusable, none, failed).", ["result"])
 MTA_STS_FETCHES = Counter("sender_mta_sts_fetches", "Policies fetched, by result (ok, failed, malformed).", ["result"])
 DESTINATIONS_TOLD = Counter("sender_destinations_published", "Provider groups of destinations told to the routers.")

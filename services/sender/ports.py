@@ -9,6 +9,7 @@ from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptInput, Feedback
 from schemas.mail import Tls
 from schemas.tables import Suppression
+from services.sender.domain.dane import Tlsa
 from services.sender.domain.history import History
 from services.sender.domain.mime import Mail
 from services.sender.domain.outcome import Outcome
@@ -30,7 +31,11 @@ class Tenure:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a connection leads. `opportunistic` encrypts where it can and trusts any certificate; `required` verifies it."""
+    """Where a connection leads. `opportunistic` encrypts where it can and trusts any certificate; `required` verifies it.
+
+    `dane`: it is encrypted whatever `tls` says, and these records vouch for the certificate; where there are none, `tls`
+    says which one will do.
+    """
 
     host: str  # what its certificate must name
     port: int
@@ -40,6 +45,8 @@ class Server:
     address: str | None = None  # of the host, where it is settled; None: whatever the system resolves it to
     source_address: str | None = None  # of ours, to connect from; None: whatever the system takes
     version: int = 0  # of the settings above: another one has connections of its own
+    dane: tuple[Tlsa, ...] | None = None  # None: DNS asks for nothing
+    dane_names: tuple[str, ...] = ()  # that a certificate below an authority may be for
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ class Authority:
     """`folder`: where certificates lie, for the ssl module reads files only."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.made: dict[str, x509.Certificate] = {}  # the last one for each name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named("Authority of the tests")
-        self._certificate = (
+        self.certificate = (
             self._builder(self._name, self._key.public_key(), _UNTIL)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
@@ -29,10 +30,10 @@ class Authority:
 
     def client(self) -> ssl.SSLContext:
         """Verifies, and trusts this authority alone."""
-        return ssl.create_default_context(cadata=_pem(self._certificate))
+        return ssl.create_default_context(cadata=_pem(self.certificate))
 
     def server(self, name: str, *, expired: bool = False) -> ssl.SSLContext:
-        """Shows a certificate for this name, of this authority."""
+        """Shows a certificate for this name, of this authority, and the authority's own."""
         key = ec.generate_private_key(ec.SECP256R1())
         until = _FROM + timedelta(days=1) if expired else _UNTIL
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -44,11 +45,12 @@ class Authority:
             .add_extension(_usage(signs_certificates=False), critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        file = self._folder / f"{certificate.serial_number}.pem"
+        file = self.folder / f"{certificate.serial_number}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        file.write_text(private.decode() + _pem(certificate))
+        file.write_text(private.decode() + _pem(certificate) + _pem(self.certificate))
+        self.made[name] = certificate
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         return context

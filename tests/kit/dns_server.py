@@ -27,6 +27,7 @@ class DnsServer(asyncio.DatagramProtocol):
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)  # names that are answered with SERVFAIL
+    signed: set[str] = field(default_factory=set)  # names whose answers it says to have validated, as a resolver would
     terse: bool = False  # of an alias only the name it stands for is told
     asked: list[tuple[str, str]] = field(default_factory=list)
     _transport: asyncio.DatagramTransport | None = None
@@ -49,6 +50,8 @@ class DnsServer(asyncio.DatagramProtocol):
 
     def _answer(self, query: dns.message.QueryMessage, name: str, kind: str) -> dns.message.Message:
         answer = dns.message.make_response(query, recursion_available=True)
+        if name in self.signed:
+            answer.flags |= dns.flags.AD
         if name in self.broken:
             answer.set_rcode(dns.rcode.SERVFAIL)
             return answer

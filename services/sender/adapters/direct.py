@@ -1,11 +1,11 @@
-"""The way to a domain's own mail servers: MX, addresses, MTA-STS, the address to leave from (R20, R28; D51-D54).
+"""The way to a domain's own mail servers: MX, addresses, DANE, MTA-STS, the address to leave from (R20, R28; D51-D54).
 
 It must never connect anywhere, nor let a delivery wait for what is only told to others.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,9 +14,10 @@ from chassis.ids import shuffled
 from schemas.deliveries import Delivery
 from schemas.mail import Tls
 from services.sender import metrics
+from services.sender.adapters.dane import Asked, DaneRecords
 from services.sender.adapters.resolver import CachedResolver
 from services.sender.domain.mta_sts import StsPolicy
-from services.sender.domain.mx import Guard, hosts_of, leaving_from, targets_of, unmatched
+from services.sender.domain.mx import Guard, hosts_of, leaving_from, targets_of, unmatched, unreadable
 from services.sender.domain.outcome import Outcome
 from services.sender.domain.providers import group_of
 from services.sender.domain.shaping import of_provider
@@ -42,6 +43,7 @@ class Destinations(Protocol):
 class _Plan:
     group: str
     targets: tuple[tuple[str, str], ...]
+    dane: Mapping[str, Asked]  # by host, where DNS has a say
     enforced: bool  # by the domain itself: verified TLS, whatever a route says
 
 
@@ -51,6 +53,7 @@ class DirectWays:
     def __init__(
         self,
         resolver: CachedResolver,
+        dane: DaneRecords,
         policies: Policies,
         destinations: Destinations,
         guard: Guard,
@@ -60,6 +63,7 @@ class DirectWays:
         sources: Sequence[str],
     ) -> None:
         self._resolver = resolver
+        self._dane = dane
         self._policies = policies
         self._destinations = destinations
         self._guard = guard
@@ -76,12 +80,22 @@ class DirectWays:
         if isinstance(left, Outcome):
             return left
         source, targets = left
-        shape = of_provider(plan.group)
-        tls: Tls = "required" if plan.enforced else delivery.tls or shape.tls
-        servers = tuple(
-            Server(host, self._port, tls, address=address, source_address=source) for host, address in targets
-        )
+        tls = delivery.tls or of_provider(plan.group).tls
+        servers = tuple(self._server(delivery.destination, plan, target, tls, source) for target in targets)
         return Way(path, plan.group, source, servers)
+
+    def _server(self, domain: str, plan: _Plan, target: tuple[str, str], tls: Tls, source: str | None) -> Server:
+        host, address = target
+        asked = plan.dane.get(host)
+        return Server(
+            host,
+            self._port,
+            "required" if plan.enforced else tls,
+            address=address,
+            source_address=source,
+            dane=asked,
+            dane_names=(host, domain) if asked else (),
+        )
 
     async def _plan(self, destination: str) -> _Plan | Outcome:
         kept = self._plans.get(destination)
@@ -104,20 +118,25 @@ class DirectWays:
             return hosts
         group = group_of(hosts, destination)
         self._destinations.seen(destination, group, hosts)
-        admitted = _admitted(hosts, policy)
+        dane = await self._dane.of(destination, hosts)
+        known = {host: asked for host, asked in dane.items() if asked is not None}
+        readable = [host for host in hosts if host in known or host not in dane]
+        if not readable:
+            return unreadable(destination)
+        admitted = _admitted(readable, policy, {host for host, asked in known.items() if asked})
         if not admitted:
             return unmatched(destination)
         found = await asyncio.gather(*(self._resolver.addresses(host) for host in admitted))
         targets = targets_of(destination, admitted, dict(zip(admitted, found, strict=True)), self._guard)
         if isinstance(targets, Outcome):
             return targets
-        return _Plan(group, targets, enforced=policy is not None and policy.mode == "enforce")
+        return _Plan(group, targets, known, enforced=policy is not None and policy.mode == "enforce")
 
 
-def _admitted(hosts: Sequence[str], policy: StsPolicy | None) -> Sequence[str]:
-    """A policy that is only tested stops nothing, and is counted."""
+def _admitted(hosts: Sequence[str], policy: StsPolicy | None, dane: Collection[str]) -> Sequence[str]:
+    """A policy that is only tested stops nothing, and is counted. `dane`: hosts that need none (RFC 8461, 2)."""
     if policy is None:
         return hosts
-    admitted = [host for host in hosts if policy.mode == "none" or policy.admits(host)]
+    admitted = [host for host in hosts if policy.mode == "none" or host in dane or policy.admits(host)]
     metrics.MTA_STS.labels(policy.mode, "ok" if len(admitted) == len(hosts) else "mismatch").inc()
     return admitted if policy.mode == "enforce" else hosts

@@ -6,19 +6,23 @@ What does not answer is told apart from what is not there. It must never let one
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
+import dns.flags
 from dns.asyncresolver import Resolver
 from dns.exception import DNSException
 from dns.nameserver import Do53Nameserver
 from dns.rdata import Rdata
 from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.TLSA import TLSA
 from dns.rdtypes.ANY.TXT import TXT
 from dns.resolver import NXDOMAIN, Answer
 
 from chassis.clock import Clock
 from chassis.telemetry import logger
 from services.sender import metrics
+from services.sender.domain.dane import Tlsa
 from services.sender.domain.mx import Absence, Exchanger
 
 WITHIN = 10.0  # seconds for one question, all servers and repetitions taken together
@@ -28,7 +32,14 @@ _LONGEST, _SHORTEST = 3600.0, 5.0  # seconds an answer is kept, whatever its tim
 _ABSENT_FOR, _FAILED_FOR = 60.0, 10.0  # seconds; a failure just so long that a thousand mails do not all wait for it
 _MOST_ALIASES = 8  # CNAMEs in a row
 
-Known = tuple[Rdata, ...] | Absence
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """`vouched`: the resolver says that it has validated this, absence too (the AD bit)."""
+
+    found: tuple[Rdata, ...] | Absence
+    vouched: bool = False
+
 
 _log = logger("dns")
 
@@ -53,20 +64,29 @@ class CachedResolver:
         self._asking: dict[tuple[str, str], asyncio.Task[Known]] = {}
 
     async def exchangers(self, domain: str) -> Sequence[Exchanger] | Absence:
-        found = await self._look(domain, "MX")
+        found = (await self._look(domain, "MX")).found
         return found if isinstance(found, str) else [_exchanger(cast("MX", entry)) for entry in found]
 
     async def addresses(self, host: str) -> Sequence[str] | Absence:
         """IPv4 first: more of us can use it."""
-        four, six = await asyncio.gather(self._look(host, "A"), self._look(host, "AAAA"))
+        four, six = [known.found for known in await asyncio.gather(self._look(host, "A"), self._look(host, "AAAA"))]
         found = [entry.to_text() for known in (four, six) if not isinstance(known, str) for entry in known]
         if found:
             return found
         return "failed" if "failed" in {four, six} else cast("Absence", four)
 
     async def texts(self, name: str) -> Sequence[str] | Absence:
-        found = await self._look(name, "TXT")
+        found = (await self._look(name, "TXT")).found
         return found if isinstance(found, str) else [_text(cast("TXT", entry)) for entry in found]
+
+    async def tlsa(self, name: str) -> Sequence[Tlsa] | Absence:
+        found = (await self._look(name, "TLSA")).found
+        return found if isinstance(found, str) else [_tlsa(cast("TLSA", entry)) for entry in found]
+
+    async def vouched(self, name: str, *kinds: str) -> bool:
+        """Whether the resolver has validated what it says of all of these, and it says something."""
+        known = await asyncio.gather(*(self._look(name, kind) for kind in kinds))
+        return all(each.vouched for each in known)
 
     async def _look(self, name: str, kind: str) -> Known:
         question = (name.rstrip(".").lower(), kind)
@@ -88,24 +108,26 @@ class CachedResolver:
 
     async def _answer(self, name: str, kind: str) -> tuple[Known, float]:
         try:
-            answer = await self._followed(name, kind)
+            answer, vouched = await self._followed(name, kind)
         except NXDOMAIN:
-            return "no_name", _ABSENT_FOR
+            return Known("no_name"), _ABSENT_FOR
         except (DNSException, OSError, UnicodeError) as error:
             _log.warning("dns_failed", type=kind, reason=type(error).__name__)
             metrics.DNS_FAILED.labels(kind).inc()
-            return "failed", _FAILED_FOR
+            return Known("failed"), _FAILED_FOR
         if answer.rrset is None:
-            return "no_data", _ABSENT_FOR
-        return tuple(answer.rrset), min(_LONGEST, max(_SHORTEST, float(answer.rrset.ttl)))
+            return Known("no_data", vouched), _ABSENT_FOR
+        return Known(tuple(answer.rrset), vouched), min(_LONGEST, max(_SHORTEST, float(answer.rrset.ttl)))
 
-    async def _followed(self, name: str, kind: str) -> Answer:
-        """Also where a server names an alias and leaves the rest to us."""
+    async def _followed(self, name: str, kind: str) -> tuple[Answer, bool]:
+        """Also where a server names an alias and leaves the rest to us. Whether each step was vouched for."""
+        vouched = True
         for _ in range(_MOST_ALIASES):
             answer = await self._made().resolve(f"{name}.", kind, raise_on_no_answer=False)
+            vouched = vouched and bool(answer.response.flags & dns.flags.AD)
             target = answer.canonical_name.to_text(omit_final_dot=True).lower()
             if answer.rrset is not None or target == name:
-                return answer
+                return answer, vouched
             name = target
         raise OSError("aliases without end")
 
@@ -116,6 +138,7 @@ class CachedResolver:
             if self._servers:
                 resolver.nameservers = [Do53Nameserver(address, port) for address, port in self._servers]
             resolver.lifetime, resolver.timeout = self._within, self._one_try
+            resolver.set_flags(dns.flags.RD | dns.flags.AD)  # we would like to know (RFC 6840, 5.7)
             self._resolver = resolver
         return self._resolver
 
@@ -126,3 +149,7 @@ def _exchanger(record: MX) -> Exchanger:
 
 def _text(record: TXT) -> str:
     return b"".join(record.strings).decode("utf-8", "replace")
+
+
+def _tlsa(record: TLSA) -> Tlsa:
+    return Tlsa(record.usage, record.selector, record.mtype, record.cert)

@@ -23,6 +23,7 @@ from aiosmtplib.errors import (
 from schemas.mail import Phase, Tls
 from services.sender.adapters.smtp_patience import RFC_5321
 from services.sender.adapters.smtp_session import Greeted, SmtpSession
+from services.sender.domain.dane import vouched_for
 from services.sender.domain.outcome import Outcome, classify, garbled, lost
 from services.sender.domain.replies import Reply, visible
 from services.sender.domain.reports import Hop
@@ -59,8 +60,9 @@ class SetUp:
 
     async def session(self, server: Server, by: float) -> SmtpSession:
         """A session ready for MAIL. Raises SetUpFailed; gives up at `by` (loop time)."""
+        context = self._contexts["opportunistic" if server.dane else server.tls]
         try:
-            return await self._attempt(server, self._contexts[server.tls], by).run()
+            return await self._attempt(server, context, by).run()
         except _TlsUnusable:  # once more, in the clear: better than not at all, which is what opportunistic means
             return await self._attempt(server, None, by).run()
 
@@ -102,7 +104,7 @@ class _Attempt:
         except SMTPResponseException as error:
             outcome = _of_reply(self._phase, error)
         except ssl.SSLError as error:
-            if self._server.tls == "opportunistic":
+            if not self._must_encrypt:
                 self._client.close()
                 raise _TlsUnusable from error
             outcome = lost("starttls", f"TLS: {error.reason or error}")
@@ -115,6 +117,10 @@ class _Attempt:
             raise
         self._client.close()
         raise SetUpFailed(outcome, self._hop)
+
+    @property
+    def _must_encrypt(self) -> bool:
+        return self._server.tls == "required" or self._server.dane is not None
 
     def _enter(self, phase: Phase) -> None:
         """From here on a failure is this phase's, and it has its own time, within the whole."""
@@ -166,7 +172,7 @@ class _Attempt:
 
     async def _maybe_encrypt(self) -> None:
         self._enter("starttls")
-        required = self._server.tls == "required"
+        required = self._must_encrypt
         if not self._client.supports_extension("starttls"):
             if required:
                 raise SMTPException("STARTTLS is required here, and not offered")
@@ -183,8 +189,15 @@ class _Attempt:
             if required:
                 raise
             raise _TlsUnusable from error
+        if self._server.dane and not vouched_for(self._server.dane, self._chain(), self._server.dane_names):
+            raise SMTPException("the certificate is none that the TLSA records vouch for")
         self._hop = _encrypted(self._hop, self._client.get_transport_info)
         await self._client.ehlo()
+
+    def _chain(self) -> list[bytes]:
+        """What the server showed, as DER. `ssl` has this in public from Python 3.13 on."""
+        shown = self._client.get_transport_info("ssl_object")._sslobj.get_unverified_chain()  # noqa: SLF001
+        return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in shown or ()]
 
 
 def _of_reply(phase: Phase, error: SMTPResponseException) -> Outcome:

@@ -128,6 +128,13 @@ def unmatched(domain: str) -> Outcome:
     return _ours("temporary", "no_answer", 451, "4.7.5", f"no mail server of {domain} fits its MTA-STS policy")
 
 
+def unreadable(domain: str) -> Outcome:
+    """What DNS says of the certificates of its hosts can not be had, or is forged (RFC 7672, 2.1.2)."""
+    return _ours(
+        "temporary", "no_answer", 451, "4.7.5", f"the TLSA records of the mail servers of {domain} did not come"
+    )
+
+
 def silent(domain: str) -> Outcome:
     return _ours("temporary", "no_answer", 451, "4.4.3", f"DNS did not answer for {domain}")
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from chassis.clock import SystemClock
 from schemas.deliveries import Delivery
 from schemas.mail import Tls
+from services.sender.adapters.dane import DaneRecords
 from services.sender.adapters.direct import DirectWays
 from services.sender.adapters.mta_sts import StsPolicies
 from services.sender.adapters.resolver import CachedResolver
@@ -122,8 +123,10 @@ class Internet:
         patterns = "".join(f"mx: {pattern}\r\n" for pattern in mx)
         self.policy_host.text = f"version: STSv1\r\nmode: {mode}\r\n{patterns}max_age: 604800\r\n"
 
-    def ways(self, guard: Guard = LOOPBACK, sources: Sequence[str] = ()) -> DirectWays:
-        return DirectWays(self.resolver, self.policies, self.seen, guard, self.clock, port=self.port, sources=sources)
+    def ways(self, guard: Guard = LOOPBACK, sources: Sequence[str] = (), *, dns_validates: bool = True) -> DirectWays:
+        dane = DaneRecords(self.resolver, port=self.port, vouches=dns_validates)
+        ways = (self.resolver, dane, self.policies, self.seen, guard, self.clock)
+        return DirectWays(*ways, port=self.port, sources=sources)
 
     async def way(
         self, ways: DirectWays | None = None, *, tls: Tls | None = None, source_address: str | None = None
