@@ -146,7 +146,6 @@ class RouterPartition:
     # inputs
 
     async def decide(self, inputs: Sequence[Received], tenure: Tenure) -> Step:
-        self._store.commit()
         if needs_suppressions(inputs) and not await self._suppressions.fresh():
             raise Retry(_STALE_BACK_OFF, "the suppressions are not fresh")
         queues = self._live().queues

@@ -290,15 +290,18 @@ class SqliteStore:
         return None
 
     def _rows(self, query: str, *values: object) -> Iterator[Any]:
-        return iter(self._guarded(lambda: self._connection.execute(query, values).fetchall()))
+        return iter(self._guarded(self._fetched, query, values))
 
     def _run(self, statement: str, *values: object) -> None:
-        self._guarded(lambda: self._connection.execute(statement, values))
+        self._guarded(self._connection.execute, statement, values)
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
+    def _fetched(self, query: str, values: Sequence[object]) -> list[Any]:
+        return self._connection.execute(query, values).fetchall()
+
+    def _guarded(self, work: Callable[..., Any], *arguments: object) -> Any:
         """Do it; a file that turns out to be damaged is removed, so that the next start is a clean one."""
         try:
-            return work()
+            return work(*arguments)
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.DatabaseError as error:
