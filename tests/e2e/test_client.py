@@ -51,7 +51,7 @@ async def test_a_list_goes_over_several_pages(stack: Stack, client: AsyncSendari
 async def test_a_tail_sees_what_happens_from_now_on(stack: Stack, client: AsyncSendarix) -> None:
     def follow() -> sendarix.Event:
         with Sendarix(stack.key("live"), url=stack.description["url"]) as following:
-            return next(following.events.tail(types=["message.queued"], past=False, poll_seconds=0.1))
+            return next(following.events.tail("now", types=["message.queued"], poll_seconds=0.1))
 
     old = await client.messages.send({"recipient": "old@client.example", "subject": "Old", "text": "Old."})
     await stack.message_when(old["message_id"], "delivered")

@@ -12,6 +12,7 @@ from sendarix.resources.domains import AsyncDomains, Domains
 from sendarix.resources.events import AsyncEvents, Events
 from sendarix.resources.ledger import AsyncLedger, Ledger
 from sendarix.resources.messages import AsyncMessages, Messages
+from sendarix.resources.metrics import AsyncMetrics, Metrics
 from sendarix.resources.policies import AsyncPolicies, Policies
 from sendarix.resources.queues import AsyncQueues, Queues
 from sendarix.resources.routes import AsyncRoutes, Routes
@@ -50,6 +51,7 @@ class Sendarix:
         session = Session(Core(settings, policy, surroundings), self._http, sleep)
         self.messages = Messages(session)
         self.events = Events(session)
+        self.metrics = Metrics(session)
         self.ledger = Ledger(session)
         self.templates = Templates(session)
         self.suppressions = Suppressions(session)
@@ -91,6 +93,7 @@ class AsyncSendarix:
         session = AsyncSession(Core(settings, policy, surroundings), self._http, sleep)
         self.messages = AsyncMessages(session)
         self.events = AsyncEvents(session)
+        self.metrics = AsyncMetrics(session)
         self.ledger = AsyncLedger(session)
         self.templates = AsyncTemplates(session)
         self.suppressions = AsyncSuppressions(session)

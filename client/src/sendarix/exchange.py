@@ -77,7 +77,6 @@ class Listing(Generic[T]):
 
     request: Request
     poll_seconds: float | None = None
-    skipping: bool = False  # of a list without end: pass over what is there already
 
     @property
     def call(self) -> Call[Page[T]]:
@@ -97,12 +96,12 @@ def turn(listing: Listing[T], page: Page[T]) -> Turn[T]:
     """How `listing` goes on after `page`."""
     cursor = page["next_cursor"]
     request = listing.request if cursor is None else listing.request.asking("after", cursor)
-    entries = () if listing.skipping else page["data"]
+    entries = page["data"]
     if page["has_more"]:
         return Turn(entries, 0.0, replace(listing, request=request))
     if listing.poll_seconds is None:
         return Turn(entries, 0.0, None)
-    return Turn(entries, listing.poll_seconds, replace(listing, request=request, skipping=False))
+    return Turn(entries, listing.poll_seconds, replace(listing, request=request))
 
 
 def path_of(*parts: str) -> str:

@@ -376,6 +376,64 @@ class Ledger(TypedDict):
     data: list[LedgerHour]
 
 
+MetricsInterval = Literal["minute", "hour", "day", "total"]
+
+
+class MetricsFilters(TypedDict, total=False):
+    recipient_domain: str
+    provider_group: str
+    tag: str
+    template: str
+    channel: Literal["api", "batch"]
+    path: str
+    error_category: str
+    priority: Literal["critical", "high", "normal", "bulk"]
+    environment: Literal["live", "test"]
+
+
+class Percentiles(TypedDict):
+    """Milliseconds; null where there is nothing to measure."""
+
+    p50: int | None
+    p95: int | None
+    p99: int | None
+
+
+class MetricsRow(TypedDict):
+    """One interval of one group: messages to which each kind of event happened. Rates are null out of nothing."""
+
+    time: str
+    group: dict[str, str | None]
+    queued: int
+    accepted: int
+    delivered: int
+    deferred: int
+    bounced: int
+    suppressed: int
+    cancelled: int
+    expired: int
+    unknown: int
+    complained: int
+    unsubscribed: int
+    delivery_rate: float | None
+    bounce_rate: float | None
+    complaint_rate: float | None
+    deferral_rate: float | None
+    first_attempt_ms: Percentiles
+    delivered_ms: Percentiles
+
+
+class MetricsAnswer(TypedDict):
+    object: Literal["metrics"]
+    since: str
+    until: str
+    interval: MetricsInterval
+    time_zone: str
+    group_by: list[str]
+    behind_ms: int
+    data: list[MetricsRow]
+
+
 # What a test key sent, as a mailbox would hold it; content and `raw` (the bytes as they were) only where one is asked for.
 SandboxMail = TypedDict(
     "SandboxMail",

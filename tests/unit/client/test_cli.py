@@ -95,7 +95,7 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([says(200, SENT)], ["cancel", "msg_1"], [SENT]),
         ([says(200, SENT)], ["reschedule", "msg_1", "2027-01-15T08:00:00Z"], [SENT]),
         ([says(200, {"decisions": []})], ["explain", "msg_1"], [{"decisions": []}]),
-        ([page(EVENT, EVENT, after="c")], ["tail", "--past", "--count", "2"], [EVENT, EVENT]),
+        ([page(EVENT, EVENT, after="c")], ["tail", "--from", "start", "--count", "2"], [EVENT, EVENT]),
         ([page({"name": "t"})], ["templates", "list"], [{"name": "t"}]),
         ([says(200, {"name": "t"})], ["templates", "get", "t"], [{"name": "t"}]),
         ([says(201, {"name": "t"})], ["templates", "create", "t", "--subject", "S"], [{"name": "t"}]),
@@ -170,7 +170,7 @@ def test_a_look_that_does_not_verify_is_no_success() -> None:
 
 
 def test_a_tail_for_people_is_a_line_an_event() -> None:
-    result, _ = ran([page(EVENT, after="c")], "tail", "--past", "--count", "1", "--types", "message.deferred")
+    result, _ = ran([page(EVENT, after="c")], "tail", "--from", "start", "--count", "1", "--types", "message.deferred")
     assert result.stdout.startswith("msg_1  2027-01-15T08:00:01.000Z  message.deferred  a@example.org; attempt 1")
     assert "\x1b" not in result.stdout
 
@@ -307,3 +307,18 @@ def test_the_ledger_is_a_row_per_hour_and_its_exit_status_says_whether_it_is_eve
     row = ["2", "1", "0", "0", "0", "0", "1", str(hour["missing"]), str(hour["drift"]), "2027-01-15T08:00Z"]
     assert (shown.exit_code, shown.stdout.split()) == (status, [*words, *row])
     assert json.loads(run(server, "ledger", "--json").stdout) == hour
+
+
+def test_metrics_are_a_row_per_interval_and_group() -> None:
+    latency = {"p50": 310, "p95": 900, "p99": 2100}
+    counts = dict.fromkeys(("queued", "delivered", "deferred", "bounced", "complained"), 7)
+    row = {"time": "2027-01-15T08:00:00.000Z", "group": {"tag": "otp"}, **counts, "delivery_rate": 0.985,
+           "first_attempt_ms": latency}  # fmt: skip
+    empty = {**row, "group": {"tag": None}, "delivery_rate": None, "first_attempt_ms": dict.fromkeys(latency)}
+    server = Server([says(200, {"object": "metrics", "data": [row, empty]})] * 2)
+    shown = run(server, "metrics", "--by", "tag", "--where", "channel=api", "--interval", "total")
+    assert shown.exit_code == 0
+    assert "98.5%" in shown.stdout
+    assert "310 ms, 2100 ms" in shown.stdout
+    assert dict(server.asked[0].url.params) == {"interval": "total", "group_by": "tag", "channel": "api"}
+    assert [json.loads(line) for line in run(server, "metrics", "--json").stdout.splitlines()] == [row, empty]

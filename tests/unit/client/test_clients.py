@@ -172,9 +172,10 @@ def test_a_tail_goes_on_where_it_was_and_waits_only_at_the_end(walk: Walk) -> No
 
 
 @both_walks
-def test_a_tail_may_pass_over_the_past(walk: Walk) -> None:
-    server = Server([page(1, after="c1"), page(2, after="c2", more=False), page(3, after="c3", more=False)])
-    assert walk(server, events.tail(past=False), 1) == [3]
+def test_a_tail_from_now_on_goes_on_behind_the_end_it_was_told(walk: Walk) -> None:
+    server = Server([page(after="c2", more=False), page(3, after="c3", more=False)])
+    assert walk(server, events.tail("now"), 1) == [3]
+    assert [request.url.params["after"] for request in server.asked] == ["now", "c2"]
 
 
 @both_walks

@@ -13,6 +13,7 @@ from sendarix.resources import (
     events,
     ledger,
     messages,
+    metrics,
     policies,
     queues,
     routes,
@@ -103,6 +104,7 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
     (api_keys.get("key_1"), "GET", "/v1/api-keys/key_1", None),
     (api_keys.rotate("key_1", overlap="0"), "POST", "/v1/api-keys/key_1/rotate", {"overlap": "0"}),
     (api_keys.revoke("key_1"), "DELETE", "/v1/api-keys/key_1", None),
+    (metrics.get(), "GET", "/v1/metrics", None),
     (ledger.get(), "GET", "/v1/ledger", None),
     (sandbox.listed(), "GET", "/v1/sandbox/messages", None),
     (sandbox.get("msg_1"), "GET", "/v1/sandbox/messages/msg_1", None),
@@ -175,6 +177,10 @@ def test_filters_are_written_as_the_api_reads_them() -> None:
     }
     assert dict(suppressions.remove("a@b.example", tag="*").request.query) == {"tag": "*"}
     assert dict(events.tail(types=["a", "b"]).request.query) == {"types": "a,b", "limit": "100"}
+    asked = metrics.get(
+        interval="day", time_zone="Europe/Berlin", group_by=["tag", "path"], channel="api"
+    ).request.query
+    assert dict(asked) == {"interval": "day", "time_zone": "Europe/Berlin", "group_by": "tag,path", "channel": "api"}
 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sendarix.cli import domains, ledger, messages, queues, sending, suppressions, templates, webhooks
+from sendarix.cli import domains, ledger, messages, metrics, queues, sending, suppressions, templates, webhooks
 from sendarix.cli.desk import Desk, line_of, plain
 from sendarix.errors import NotConfigured, RateLimited, SendarixError, Unavailable, ValidationError
 
@@ -49,6 +49,7 @@ def _before(
 
 sending.add_to(app)
 messages.add_to(app)
+metrics.add_to(app)
 ledger.add_to(app)
 app.add_typer(templates.app)
 app.add_typer(suppressions.app)

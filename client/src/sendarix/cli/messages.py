@@ -90,7 +90,10 @@ def tail(
     types: Annotated[
         str | None, typer.Option(help="Only these, with commas: message.bounced,message.delivered")
     ] = None,
-    past: Annotated[bool, typer.Option("--past", help="Begin with the oldest event, not with the next one.")] = False,
+    start: Annotated[
+        str,
+        typer.Option("--from", metavar="PLACE", help="now, start (with the oldest event), or a cursor of the feed."),
+    ] = "now",
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
     count: Annotated[int, typer.Option(min=0, help="End after so many; 0: never (Ctrl-C).")] = 0,
     as_json: AsJson = False,
@@ -99,7 +102,8 @@ def tail(
     desk = desk_of(context, as_json)
     wanted = types.split(",") if types else ()
     with desk.client() as client:
-        feed = client.events.tail(types=wanted, past=past, poll_seconds=every)
+        after = None if start == "start" else start
+        feed = client.events.tail(after, types=wanted, poll_seconds=every)
         for event in islice(feed, count or None):
             typer.echo(line_of(event) if as_json else plain("  ".join((event["subject"], *_cells(event).values()))))
 

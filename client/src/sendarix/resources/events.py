@@ -19,11 +19,9 @@ def listed(after: str | None = None, *, types: Sequence[str] = ()) -> Listing[Ev
     return Listing(_request(after, types, LARGEST_PAGE))
 
 
-def tail(
-    after: str | None = None, *, types: Sequence[str] = (), past: bool = True, poll_seconds: float = 1.0
-) -> Listing[Event]:
-    """The events after `after`, and then each new one, without end. `past=False` passes over those that are there already."""
-    return Listing(_request(after, types, LARGEST_PAGE), poll_seconds, skipping=not past)
+def tail(after: str | None = None, *, types: Sequence[str] = (), poll_seconds: float = 1.0) -> Listing[Event]:
+    """The events after `after`, and then each new one, without end. `after="now"` passes over those that are there already."""
+    return Listing(_request(after, types, LARGEST_PAGE), poll_seconds)
 
 
 def _request(after: str | None, types: Sequence[str], limit: int) -> Request:
