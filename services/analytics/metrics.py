@@ -13,6 +13,9 @@ LAG = Gauge("analytics_lag_records", "Records behind the end of the assigned par
 BEHIND = Gauge("analytics_behind_seconds", "Age of the newest record of the last insert, when it could be read.")
 STREAMS = Gauge("analytics_event_streams", "Event streams that are open (R35).")
 STORE_UP = Gauge("analytics_clickhouse_up", "1 while the last call of ClickHouse went well.")
+ALERTS_TOLD = Counter("analytics_alerts_told_total", "Alerts that were raised or resolved, by type (R34).", ["type"])
+ALERTS_LOOKED_AT = Gauge("analytics_alerts_looked_at_timestamp_seconds", "As of when rules were judged (Unix time).")
+ALERTS_SECONDS = Histogram("analytics_alerts_look_seconds", "How long a look at all rules took.", buckets=_FAST)
 # The names that alert rules know, whichever service counts.
 LEDGER_DRIFT = Gauge("sendarix_ledger_drift", "Messages that ClickHouse and the log have otherwise, by hour.", ["hour"])
 LEDGER_HOURS = Gauge("sendarix_ledger_drifting_hours", "Hours of acceptance that drift.")

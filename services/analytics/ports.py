@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from typing import NamedTuple, Protocol
 
 from chassis.log import Incoming
+from schemas.alerts import AlertRule
 from services.analytics.domain.attempts import AttemptRow, AttemptsQuery, EndpointAttempt
 from services.analytics.domain.cursors import Positions
 from services.analytics.domain.dead_letters import DeadLetter, Group, LetterFilters, LettersQuery
@@ -106,6 +107,12 @@ class Counted(NamedTuple):
 
     accounts: Mapping[Account, Counts]
     reach: Positions
+
+
+class AlertRules(Protocol):
+    def known(self) -> Mapping[str, AlertRule] | None:
+        """All rules by id, deleted ones among them; None while it is not certain that these are all."""
+        ...
 
 
 class LedgerTables(Protocol):

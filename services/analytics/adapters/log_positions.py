@@ -25,6 +25,9 @@ class KafkaPositions:
         self._places = [TopicPartition(topic.name, n) for topic in topics for n in range(topic.partitions)]
         self._consumer: AIOKafkaConsumer | None = None
 
+    async def start(self) -> None:
+        """It connects when it is asked."""
+
     async def stop(self) -> None:
         if self._consumer is not None:
             await self._consumer.stop()
