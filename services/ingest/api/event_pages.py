@@ -115,5 +115,5 @@ def _kind(said: Json, schemas: Json) -> str:
     elif shape["type"] == "array":
         kind = f"list of {_kind(shape['items'], schemas)}"
     else:
-        kind = {"string": "text", "integer": "number"}.get(shape["type"], shape["type"])
+        kind = {"string": "text", "integer": "number"}.get(shape["type"], str(shape["type"]))
     return f"{kind} or null" if any(branch.get("type") == "null" for branch in said.get("anyOf", ())) else kind
