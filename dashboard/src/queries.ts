@@ -45,6 +45,8 @@ export function useChange<T = unknown>() {
   const { key } = useSession();
   return useMutation<T, Failure, Change>({
     mutationFn: ({ path, ...asked }) => ask<T>(key, path, asked),
-    onSettled: () => queries.invalidateQueries(),
+    onSettled: () => {
+      queries.invalidateQueries(); // not waited for: what the page does next may be to leave
+    },
   });
 }

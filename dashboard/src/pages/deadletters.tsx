@@ -26,6 +26,11 @@ interface Redrive {
   body: { message_ids: string[] } | { filters: Record<string, unknown>; limit: number };
 }
 
+/** A result for each message, in order. */
+interface Redriven {
+  data: { message_id?: string; error?: { message: string } }[];
+}
+
 export function DeadLetters() {
   const [address] = useSearchParams();
   const parameters = parametersOf(filtersOf(address, FIELDS), FIELDS);
@@ -139,12 +144,19 @@ function LetterRow({ letter, redrive }: { letter: DeadLetter; redrive: () => voi
 }
 
 function RedriveDialog({ redrive, onClose }: { redrive: Redrive; onClose: () => void }) {
-  const change = useChange();
+  const change = useChange<Redriven>();
   const [idempotencyKey] = useState(() => crypto.randomUUID()); // of this question: a second click sends nothing twice
+  const [refusals, setRefusals] = useState<string[]>([]);
   const start = () =>
     change.mutate(
       { method: "POST", path: "/v1/dead-letters/redrive", body: redrive.body, idempotencyKey },
-      { onSuccess: onClose },
+      {
+        onSuccess: ({ data }) => {
+          const refused = data.flatMap(({ error }) => (error ? [error.message] : []));
+          if (refused.length === 0) onClose();
+          setRefusals(refused);
+        },
+      },
     );
   return (
     <Dialog
@@ -156,6 +168,18 @@ function RedriveDialog({ redrive, onClose }: { redrive: Redrive; onClose: () => 
       onClose={onClose}
     >
       <p>{redrive.text}</p>
+      {refusals.length > 0 && (
+        <div className="notice notice-bad" role="alert">
+          <h3>
+            {count(refusals.length)} of {count(change.data?.data.length)} not sent again
+          </h3>
+          <ul>
+            {[...new Set(refusals)].map((message) => (
+              <li key={message}>{message}</li>
+            ))}
+          </ul>
+        </div>
+      )}
     </Dialog>
   );
 }

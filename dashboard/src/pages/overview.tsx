@@ -14,7 +14,7 @@ export function Overview() {
   const [address, setAddress] = useSearchParams();
   const range = rangeOf(address.get("range"));
   const by = DIMENSIONS.find((name) => name === address.get("by")) ?? "tag";
-  const to = (changed: Record<string, string>) => `?${new URLSearchParams({ range: range.name, by, ...changed })}`;
+  const to = (changed: Record<string, string>) => `/?${new URLSearchParams({ range: range.name, by, ...changed })}`;
   const minute = Math.floor(useNow() / 60_000); // the question stays the same within a minute, so its answer can be kept
   const asked = useMemo(
     () => ({

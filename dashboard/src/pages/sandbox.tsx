@@ -153,9 +153,9 @@ function Content({ mail, view }: { mail: SandboxMail; view: View }) {
  */
 function Preview({ html }: { html: string }) {
   const write = ({ currentTarget: frame }: SyntheticEvent<HTMLIFrameElement>) => {
-    const page = frame.contentDocument;
-    if (!page) return;
-    const mail = new DOMParser().parseFromString(html, "text/html");
+    const [page, own] = [frame.contentDocument, frame.contentWindow as (Window & typeof globalThis) | null];
+    if (!page || !own) return;
+    const mail = new own.DOMParser().parseFromString(html, "text/html"); // the frame's own: under the frame's policy
     for (const element of mail.querySelectorAll("script, link, meta, base, iframe, object, embed")) element.remove();
     page.replaceChild(page.importNode(mail.documentElement, true), page.documentElement);
   };

@@ -93,7 +93,7 @@ function AttemptRow({ attempt }: { attempt: WebhookAttempt }) {
         {attempt.response && <small className="quiet">{attempt.response}</small>}
         {attempt.next_attempt_at && (
           <small className="quiet">
-            again <Time at={attempt.next_attempt_at} />
+            next try <Time at={attempt.next_attempt_at} />
           </small>
         )}
       </td>

@@ -37,9 +37,11 @@ export function Filters({ fields, first, metadata = false }: Props) {
           <button type="submit" className="primary">
             Search
           </button>
-          <button type="button" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>
-            {unfolded ? "Fewer filters" : "More filters"}
-          </button>
+          {fields.length > first && (
+            <button type="button" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>
+              {unfolded ? "Fewer filters" : "More filters"}
+            </button>
+          )}
         </div>
       </form>
       {Object.keys(filters).length > 0 && (

@@ -1,7 +1,7 @@
 // One page of a list of the API: its rows, or why there are none; and the way to the next page, by cursor.
 
 import type { ReactNode } from "react";
-import { Link, useSearchParams } from "wouter";
+import { Link, useLocation, useSearchParams } from "wouter";
 import type { Parameters } from "../api";
 import { useAnswer } from "../queries";
 import type { Page } from "../shapes";
@@ -51,12 +51,13 @@ export function List<T>({ path, parameters = {}, what, empty, live = false, ever
 }
 
 function Pages({ address, after, next }: { address: URLSearchParams; after: string | null; next: string | null }) {
+  const [location] = useLocation();
   if (!after && !next) return null;
   const to = (cursor: string | null) => {
     const query = new URLSearchParams(address);
     query.delete("after");
     if (cursor) query.set("after", cursor);
-    return `?${query}`;
+    return `${location}?${query}`;
   };
   return (
     <nav className="pages" aria-label="Pages">

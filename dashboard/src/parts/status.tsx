@@ -30,7 +30,7 @@ const TONES: Record<string, Tone> = {
 
 const MARKS: Record<Tone, string> = {
   good: "M2 6.5 5 9.5 10 3",
-  busy: "M6 2v4l2.5 2",
+  busy: "M2.5 6h7M6.5 3l3 3-3 3",
   warn: "M6 2v5M6 9.2v.6",
   bad: "M3 3l6 6M9 3 3 9",
   quiet: "M2.5 6h7",

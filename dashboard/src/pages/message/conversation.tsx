@@ -1,4 +1,4 @@
-import { duration, shortType, words } from "../../format";
+import { duration, shortType } from "../../format";
 import { StatusMark } from "../../parts/status";
 import { conversation, type Tried } from "../../story";
 
@@ -22,15 +22,16 @@ export function Conversation({ tried }: { tried: Tried[] }) {
             {attempt.path} → {attempt.mx_host ?? "no host"}
             {attempt.mx_address && ` (${attempt.mx_address})`}
             {attempt.source_address && ` from ${attempt.source_address}`}, {attempt.tls ?? "not encrypted"}
+            {attempt.path === "sandbox" && "; the sandbox stands in for the mail server"}
           </p>
           <ol className="smtp">
             {conversation(attempt).map((step) => (
               <li key={step.phase} data-state={step.state}>
                 <span>{step.says}</span>
                 <span>
-                  {step.state === "passed" && "went well"}
+                  {step.state === "passed" && "ok"}
                   {step.state === "not reached" && "not reached"}
-                  {step.state === "ended" && <code>{attempt.reply ?? words(event.data.category ?? "no answer")}</code>}
+                  {step.state === "ended" && <code>{attempt.reply ?? "no answer"}</code>}
                 </span>
               </li>
             ))}
