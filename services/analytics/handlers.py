@@ -11,12 +11,13 @@ from chassis.failures import Poison, Retry
 from chassis.log import Incoming, Outgoing
 from chassis.telemetry import logger
 from schemas.envelope import Envelope, Payload
+from schemas.routing import Destination
 from schemas.sandbox import SandboxMail
 from schemas.webhooks import WebhookAttempt
 from services.analytics.domain.attempts import AttemptRow, attempt_row
+from services.analytics.domain.destinations import DestinationRow, destination_row
 from services.analytics.domain.rows import EventRow, Position, Row, by_month, event_row
 from services.analytics.domain.sandbox import SandboxRow, sandbox_row
-from services.analytics.metrics import BEHIND
 from services.analytics.ports import Projection, StoreUnavailable
 
 _log = logger("ingest")
@@ -77,10 +78,18 @@ class Ingest:
     """What the consumer is given: the handler of a batch."""
 
     def __init__(
-        self, projection: Projection, clock: Clock, arrived: Callable[[Collection[str]], object], *, batch_records: int
+        self,
+        projection: Projection,
+        clock: Clock,
+        arrived: Callable[[Collection[str]], object],
+        behind: Callable[[float], object],
+        *,
+        batch_records: int,
     ) -> None:
+        """`behind` is told how old the newest record of a batch was, in seconds, when it could be read."""
         self._projection = projection
         self._clock = clock
+        self._behind = behind
         self._arrived = arrived  # told of which projects events can be read that could not before
         self._events: Inserter[EventRow] = Inserter(self._insert_events, clock, at_most=batch_records)
         self._attempts: Inserter[AttemptRow] = Inserter(projection.insert_attempts, clock, at_most=batch_records)
@@ -92,6 +101,7 @@ class Ingest:
         events = [row for row in rows if isinstance(row, EventRow)]
         attempts = [row for row in rows if isinstance(row, AttemptRow)]
         mails = [row for row in rows if isinstance(row, SandboxRow)]
+        destinations = [row for row in rows if isinstance(row, DestinationRow)]
         try:
             if events:
                 await self._events.insert(events)
@@ -99,11 +109,13 @@ class Ingest:
                 await self._attempts.insert(attempts)
             if mails:
                 await self._mails.insert(mails)
+            if destinations:
+                await self._projection.insert_destinations(destinations)
         except StoreUnavailable as error:
             _log.warning("insert_waits", topic=batch.topic.entry, partition=batch.partition, reason=str(error))
             raise Retry(_RETRY_AFTER, str(error)) from error
         if batch.records:
-            BEHIND.set(max(0.0, (self._clock.now_ms() - batch.records[-1][0].timestamp_ms) / 1000))
+            self._behind(max(0.0, (self._clock.now_ms() - batch.records[-1][0].timestamp_ms) / 1000))
         return ()
 
     async def _insert_events(self, rows: Sequence[EventRow]) -> None:
@@ -111,7 +123,7 @@ class Ingest:
         self._arrived({row.project_id for row in rows})
 
 
-def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptRow | SandboxRow:
+def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptRow | SandboxRow | DestinationRow:
     """The row of any record of our topics. Raises Poison where it has none."""
     position = Position(record.topic, record.partition, record.offset)
     try:
@@ -119,6 +131,8 @@ def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptR
             return attempt_row(envelope.data, envelope.project_id, position)
         if isinstance(envelope.data, SandboxMail):
             return sandbox_row(envelope.data, envelope.project_id, position)
+        if isinstance(envelope.data, Destination):
+            return destination_row(envelope.data)
         return event_row(envelope, record.value or b"", position)
     except ValueError as error:
         raise Poison(record, str(error)) from error

@@ -11,10 +11,12 @@ from schemas.alerts import AlertRule
 from services.analytics.domain.attempts import AttemptRow, AttemptsQuery, EndpointAttempt
 from services.analytics.domain.cursors import Positions
 from services.analytics.domain.dead_letters import DeadLetter, Group, LetterFilters, LettersQuery
+from services.analytics.domain.destinations import DestinationRow
 from services.analytics.domain.feed import FeedEntry, Heads
 from services.analytics.domain.ledger import Account, Counts, Hours, Moves, Octets, Standing
 from services.analytics.domain.message_filters import MessagesQuery
 from services.analytics.domain.messages import Message
+from services.analytics.domain.metrics import MetricsQuery, MetricsRow
 from services.analytics.domain.rows import EventRow
 from services.analytics.domain.sandbox import SandboxQuery, SandboxRow
 
@@ -38,6 +40,8 @@ class Projection(Protocol):
     async def insert_attempts(self, rows: Sequence[AttemptRow]) -> None: ...
 
     async def insert_sandbox_mails(self, rows: Sequence[SandboxRow]) -> None: ...
+
+    async def insert_destinations(self, rows: Sequence[DestinationRow]) -> None: ...
 
 
 class MessageReads(Protocol):
@@ -75,6 +79,12 @@ class FeedReads(Protocol):
 class FeedWatch(Protocol):
     async def new_projects(self) -> Collection[str]:
         """Those of which events can be read that could not at the last call."""
+        ...
+
+
+class MetricReads(Protocol):
+    async def metrics(self, project_id: str, query: MetricsQuery) -> list[MetricsRow]:
+        """Of each interval and group that has anything, in order; one more than MAX_ROWS where there are too many."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The write side: rows, by columns, into `events_raw`, `webhook_attempts` and `sandbox_mails`; the others follow by their views."""
+"""The write side: rows, by columns, into `events_raw`, `webhook_attempts`, `sandbox_mails` and `destinations`; the others follow by their views."""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
@@ -7,6 +7,7 @@ from typing import Any
 from chassis.clock import Clock
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.domain.attempts import AttemptRow
+from services.analytics.domain.destinations import DestinationRow
 from services.analytics.domain.rows import EventRow
 from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.metrics import INSERT_SECONDS, INSERTS, ROWS
@@ -30,6 +31,7 @@ _EVENT_COLUMNS: _Columns = {
         "project_id", "event_type", "event_time", "event_id", "subject", "sequence", "event", "created_at",
         "environment", "recipient", "recipient_domain", "status", "mail_from", "mail_from_address", "mail_subject",
         "tags", "attempt", "category", "code", "enhanced_code", "reply", "reason", "next_attempt_at",
+        "template", "channel", "priority", "path", "first_attempt_ms", "delivered_ms",
     ),
     "metadata": lambda row: row.metadata or {},
 }  # fmt: skip
@@ -38,6 +40,7 @@ _SANDBOX_COLUMNS = _columns(
     "project_id", "message_id", "taken_at", "recipient", "mail_from", "mail_subject", "attempt", "outcome", "size",
     "truncated", "mime",
 )  # fmt: skip
+_DESTINATION_COLUMNS: _Columns = {name: attrgetter(name) for name in ("destination", "provider_group", "resolved_at")}
 
 
 class ClickHouseProjection:
@@ -55,6 +58,9 @@ class ClickHouseProjection:
 
     async def insert_sandbox_mails(self, rows: Sequence[SandboxRow]) -> None:
         await self._insert("sandbox_mails", _SANDBOX_COLUMNS, rows)
+
+    async def insert_destinations(self, rows: Sequence[DestinationRow]) -> None:
+        await self._insert("destinations", _DESTINATION_COLUMNS, rows)
 
     async def _insert(self, table: str, columns: _Columns, rows: Sequence[object]) -> None:
         values: Sequence[Sequence[object]] = [[read(row) for row in rows] for read in columns.values()]

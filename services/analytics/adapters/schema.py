@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.analytics.adapters.migrations import m0001_tables, m0002_sandbox, m0005_ledger, m0006_dead_letters
+from services.analytics.adapters.migrations import (
+    m0001_tables,
+    m0002_sandbox,
+    m0003_search,
+    m0004_metrics,
+    m0005_ledger,
+    m0006_dead_letters,
+)
 
 HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
@@ -19,7 +26,9 @@ ENGINE = MergeTree ORDER BY name
 _AGE_OF = {
     "events_raw": "event_time",
     "messages": "created_at",
-    "events_hourly": "hour",
+    "metric_events": "time",
+    "message_facts": "created_at",
+    "message_states": "created_at",
     "webhook_attempts": "at",
     "sandbox_mails": "taken_at",
     "dead_letters": "touched_at",
@@ -37,6 +46,8 @@ class Migration:
 MIGRATIONS: Sequence[Migration] = (
     Migration("0001_tables", m0001_tables.STATEMENTS),
     Migration("0002_sandbox", m0002_sandbox.STATEMENTS),
+    Migration("0003_search", m0003_search.STATEMENTS),
+    Migration("0004_metrics", m0004_metrics.STATEMENTS),
     Migration("0005_ledger", m0005_ledger.STATEMENTS),
     Migration("0006_dead_letters", m0006_dead_letters.STATEMENTS),
 )

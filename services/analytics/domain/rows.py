@@ -10,12 +10,13 @@ from email.utils import parseaddr
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-from chassis.ids import parse_message_id
+from chassis.ids import MessageId, parse_message_id
 from schemas.envelope import Envelope, Payload, to_ms, to_timestamp
 from schemas.events import (
     MessageAccepted,
     MessageCancelled,
     MessageComplained,
+    MessageDelivered,
     MessageEvent,
     MessageExpired,
     MessageHeld,
@@ -29,6 +30,7 @@ from schemas.events import (
 
 # ClickHouse counts a row's age in 32-bit seconds: a later time would wrap round and the row be swept at once.
 _LATEST_MS = (2**32 - 1) * 1000
+NOT_SAID = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,12 @@ class EventRow:
     reply: str = ""
     reason: str = ""
     next_attempt_at: int = 0
+    template: str = ""
+    channel: str = ""
+    priority: str = ""
+    path: str = ""
+    first_attempt_ms: int = NOT_SAID  # from acceptance to the first attempt; of scheduled mail nobody asks
+    delivered_ms: int = NOT_SAID  # from acceptance to delivery
 
     @property
     def time_ms(self) -> int:
@@ -132,12 +140,7 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
     queued = data if isinstance(data, MessageQueued) else None
     attempt = data.attempt if isinstance(data, MessageOutcome) else None
     waits = (
-        MessageOutcome
-        | MessageAccepted
-        | MessageWaiting
-        | MessageScheduled
-        | MessageComplained
-        | MessageUnsubscribed
+        MessageOutcome | MessageAccepted | MessageWaiting | MessageScheduled | MessageComplained | MessageUnsubscribed
     )
     waiting = data if isinstance(data, waits) else None
     ended = MessageSuppressed | MessageHeld | MessageCancelled | MessageExpired
@@ -152,7 +155,7 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         subject=data.message_id,
         sequence=envelope.sequence,
         event=value.decode(),
-        created_at=_sound(message_id.created_at_ms),
+        created_at=sound(message_id.created_at_ms),
         environment=data.environment,
         recipient=data.recipient,
         recipient_domain=data.recipient.rpartition("@")[2].lower(),
@@ -169,15 +172,31 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         reply=(attempt.reply or "") if attempt else "",
         reason=(caused.reason or "") if caused else "",
         next_attempt_at=moment(due) if due else 0,
+        template=(queued.template or "") if queued else "",
+        channel=queued.channel if queued else "",
+        priority=queued.priority if queued else "",
+        path=attempt.path if attempt else data.path if isinstance(data, MessageAccepted) else "",
+        first_attempt_ms=_since(message_id, attempt.started_at) if attempt and attempt.number == 1 else NOT_SAID,
+        delivered_ms=_since(message_id, attempt.finished_at)
+        if attempt and isinstance(data, MessageDelivered)
+        else NOT_SAID,
     )
+
+
+def _since(message_id: MessageId, timestamp: str) -> int:
+    """Milliseconds since the message was accepted; what is scheduled waits because it was told to."""
+    if message_id.scheduled:
+        return NOT_SAID
+    return min(max(moment(timestamp) - message_id.created_at_ms, 0), 2**31 - 1)
 
 
 def moment(timestamp: str) -> int:
     """Unix ms. Raises ValueError where no row could hold it."""
-    return _sound(to_ms(timestamp))
+    return sound(to_ms(timestamp))
 
 
-def _sound(ms: int) -> int:
+def sound(ms: int) -> int:
+    """Raises ValueError where no row could hold the time."""
     if not 0 <= ms <= _LATEST_MS:
         raise ValueError("a time that is out of range")
     return ms

@@ -19,25 +19,41 @@ from chassis.principal import HEADER, Principal, sign
 from chassis.service import Crash
 from schemas.envelope import Envelope, Payload, encode
 from schemas.events import MessageEvent
+from schemas.routing import Destination
 from schemas.sandbox import SandboxMail
 from schemas.topics import TOPICS, Topic
 from schemas.webhooks import WebhookAttempt
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.adapters.feed_reads import ClickHouseFeed
+from services.analytics.adapters.metric_reads import ClickHouseMetrics
 from services.analytics.adapters.projection import ClickHouseProjection
 from services.analytics.adapters.questions import Questions
 from services.analytics.adapters.schema import retention
 from services.analytics.api.asking import add_routers
+from services.analytics.api.metrics import metric_routes
 from services.analytics.app import FEED, routers
 from services.analytics.arrivals import Arrivals
 from services.analytics.handlers import Ingest
+from services.analytics.metrics import BEHIND
 from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database
 from tests.kit.history import PROJECT
 
 SECRET = b"shared by ingest and analytics"
-SOURCES = tuple(TOPICS[entry] for entry in ("message-events", "account-events", "webhook-attempts", "sandbox-mails"))
-TABLES = ("events_raw", "messages", "events_hourly", "webhook_attempts", "sandbox_mails", "dead_letters")
+SOURCES = tuple(
+    TOPICS[entry] for entry in ("message-events", "account-events", "webhook-attempts", "sandbox-mails", "destinations")
+)
+TABLES = (
+    "events_raw",
+    "messages",
+    "message_facts",
+    "message_states",
+    "metric_events",
+    "destinations",
+    "webhook_attempts",
+    "sandbox_mails",
+    "dead_letters",
+)
 MAX_RECORDS = 1000
 Json = dict[str, Any]
 Place = tuple[str, int]  # topic entry, partition
@@ -50,19 +66,19 @@ class Api:
     session: aiohttp.ClientSession
     url: str
 
-    async def call(self, path: str, project: str = PROJECT, **params: object) -> tuple[int, Json]:
+    async def call(self, path: str, /, project: str = PROJECT, **params: object) -> tuple[int, Json]:
         return await self.raw(path, self.signed(project), {name: str(value) for name, value in params.items()})
 
     async def raw(self, path: str, headers: dict[str, str], params: Any = None) -> tuple[int, Json]:
         async with self.session.get(self.url + path, headers=headers, params=params) as response:
             return response.status, await response.json()
 
-    async def get(self, path: str, project: str = PROJECT, **params: object) -> Json:
+    async def get(self, path: str, /, project: str = PROJECT, **params: object) -> Json:
         status, body = await self.call(path, project, **params)
         assert status == 200, body
         return body
 
-    async def pages(self, path: str, *, limits: Iterable[int], **params: str) -> list[Json]:
+    async def pages(self, path: str, /, *, limits: Iterable[int], **params: str) -> list[Json]:
         """All pages of a list, each with the next of `limits`."""
         found: list[Json] = []
         for limit in limits:
@@ -85,7 +101,11 @@ async def serving(questions: Questions, arrivals: Arrivals, feed: ClickHouseFeed
     (port,) = free_ports(1)
     app = create_app("analytics", list)
     clock = SystemClock()
-    add_routers(app, routers(questions, clock, feed, arrivals, pending_window=timedelta(days=1)), clock, secret=SECRET)
+    resources = [
+        *routers(questions, clock, feed, arrivals, pending_window=timedelta(days=1)),
+        metric_routes(ClickHouseMetrics(questions), clock, lambda: 0),
+    ]
+    add_routers(app, resources, clock, secret=SECRET)
     server = HttpServer(app, "127.0.0.1", port, Crash())
     await server.start()
     try:
@@ -161,7 +181,7 @@ async def built(database: Database) -> AsyncIterator[Bench]:
     questions = Questions(store, clock, deadline=10)
     feed = ClickHouseFeed(questions, [topic for topic in SOURCES if topic.entry in FEED])
     arrivals = Arrivals(clock, Crash())
-    ingest = Ingest(ClickHouseProjection(store, clock), clock, arrivals.of, batch_records=MAX_RECORDS)
+    ingest = Ingest(ClickHouseProjection(store, clock), clock, arrivals.of, BEHIND.set, batch_records=MAX_RECORDS)
     try:
         async with serving(questions, arrivals, feed) as api:
             yield Bench(database, store, ingest, api, feed, arrivals)
@@ -179,6 +199,8 @@ def _place(envelope: Envelope[Any]) -> tuple[Topic, int]:
             return SOURCES[2], 0
         case SandboxMail():
             return SOURCES[3], 0
+        case Destination():
+            return SOURCES[4], 0
         case _:
             return SOURCES[1], 0
 

@@ -14,6 +14,7 @@ from schemas.envelope import Envelope, encode, to_ms, to_timestamp
 from schemas.events import MessageEvent
 from services.analytics.adapters.clickhouse import ClickHouse
 from services.analytics.adapters.schema import MIGRATIONS
+from services.analytics.domain.metrics import COUNTS
 from services.analytics.domain.rows import EventRow, Position, event_row
 from services.analytics.ports import StoreUnavailable
 from tests.integration.analytics.bench import Bench, Json, built
@@ -21,7 +22,7 @@ from tests.kit.clickhouse import Database, new_database
 from tests.kit.history import History
 
 HOUR_MS = 3_600_000
-HOURLY = "SELECT tag, uniqExactMerge(events) FROM events_hourly GROUP BY tag ORDER BY tag"
+COUNTED = "SELECT happened, uniqExact(message) FROM metric_events GROUP BY happened ORDER BY happened"
 RAW = "SELECT count() FROM events_raw FINAL"
 
 
@@ -40,9 +41,10 @@ def many(history: History, count: int) -> list[Envelope[MessageEvent]]:
     return [event for life in lives for event in life]
 
 
-def expected_hourly(events: list[Envelope[MessageEvent]]) -> list[tuple[str, int]]:
-    counted = Counter(tag for event in events for tag in ("", *event.data.tags))
-    return sorted(counted.items())
+def expected_counts(events: list[Envelope[MessageEvent]]) -> list[tuple[int, int]]:
+    """Messages by what happened to them, which has a bit each."""
+    happened = {(1 << COUNTS.index(event.type.removeprefix("message.")), event.subject) for event in events}
+    return sorted(Counter(bit for bit, _ in happened).items())
 
 
 async def answers(bench: Bench) -> list[Json]:
@@ -63,7 +65,7 @@ async def test_the_same_batch_twice_changes_nothing_D101(bench: Bench, history: 
         await bench.ingest.handle(bench.batch(place, 0, len(records) - 1))
     assert bench.database.rows("SELECT count() FROM events_raw") == [(2 * len(events),)]
     assert bench.database.rows(RAW) == [(len(events),)]
-    assert bench.database.rows(HOURLY) == expected_hourly(events)
+    assert bench.database.rows(COUNTED) == expected_counts(events)
     assert await answers(bench) == before
 
 
@@ -72,14 +74,14 @@ async def test_an_insert_that_reached_one_table_alone_is_mended_by_its_repetitio
 ) -> None:
     """Raw rows are there before their views have seen them: the repetition must reach what stands behind the views."""
     events = many(history, 10)
-    bench.database.command("RENAME TABLE hourly_from_events TO away")
+    bench.database.command("RENAME TABLE metric_events_from_events TO away")
     bench.database.command("DETACH TABLE away")
     await bench.insert_all(*events)
-    assert bench.database.rows(HOURLY) == []
+    assert bench.database.rows(COUNTED) == []
     bench.database.command("ATTACH TABLE away")
     for place, records in bench.log.items():
         await bench.ingest.handle(bench.batch(place, 0, len(records) - 1))
-    assert bench.database.rows(HOURLY) == expected_hourly(events)
+    assert bench.database.rows(COUNTED) == expected_counts(events)
     assert bench.database.rows(RAW) == [(len(events),)]
 
 
@@ -95,7 +97,7 @@ async def test_batches_cut_anew_change_nothing_D102(bench: Bench, history: Histo
             await bench.ingest.handle(bench.batch(place, first, last))
             first = last + 1
     assert bench.database.rows(RAW) == [(len(events),)]
-    assert bench.database.rows(HOURLY) == expected_hourly(events)
+    assert bench.database.rows(COUNTED) == expected_counts(events)
     assert await answers(bench) == before
 
 
@@ -105,7 +107,7 @@ async def test_an_event_that_was_emitted_twice_counts_once_and_keeps_its_place(b
     before = await answers(bench)
     cursor = (await bench.api.get("/v1/events"))["next_cursor"]
     await bench.insert_all(*first)  # the same ids at later offsets
-    assert bench.database.rows(HOURLY) == expected_hourly([*first, *second])
+    assert bench.database.rows(COUNTED) == expected_counts([*first, *second])
     assert await answers(bench) == before
     assert (await bench.api.get("/v1/events", after=cursor))["data"] == []
 
@@ -129,13 +131,13 @@ async def test_a_crash_between_insert_and_commit_changes_no_answer_whatever_the_
     twice = bench.database.rows(f"SELECT count() > {len(events)} FROM events_raw")
     assert twice == [(1,)]  # nothing was merged meanwhile
     found, resumed = await answers(bench), await bench.api.get("/v1/events", after=cursor, limit="100")
-    hourly = bench.database.rows(HOURLY)
+    counted = bench.database.rows(COUNTED)
     with new_database(bench.database.url) as straight:
         async with built(straight) as other:
             other.log.update(bench.log)
             await other.insert_all()
             assert await answers(other) == found
-            assert straight.rows(HOURLY) == hourly == expected_hourly(events)
+            assert straight.rows(COUNTED) == counted == expected_counts(events)
     seen = {event["id"] for event in (await bench.api.get("/v1/events", limit="20"))["data"]}
     assert not seen & {event["id"] for event in resumed["data"]}
 

@@ -16,7 +16,7 @@ from chassis.log import Log, Outgoing, outgoing
 from schemas.envelope import Envelope
 from schemas.events import MessageEvent
 from schemas.topics import Topic
-from services.analytics.app import build
+from services.analytics.app import AlertTopics, build
 from services.analytics.settings import AnalyticsSettings
 from tests.integration.analytics.bench import SECRET, Api, Json, answering
 from tests.kit.broker import Broker, free_ports
@@ -36,6 +36,7 @@ class Source:
     log: Log
     topics: Sequence[Topic]
     inputs: Sequence[Topic]
+    alerts: AlertTopics | None = None  # where rules are watched
 
     async def write(self, *envelopes: Envelope[Any]) -> None:
         await self.write_raw(*(self._outgoing(envelope) for envelope in envelopes))
@@ -73,7 +74,14 @@ async def _started(source: Source, database: Database, group: str, changes: dict
             **changes,
         }
     )
-    service = await build(settings, group=group, topics=source.topics, inputs=source.inputs, router=f"{group}-router")
+    service = await build(
+        settings,
+        group=group,
+        topics=source.topics,
+        inputs=source.inputs,
+        router=f"{group}-router",
+        alerts=source.alerts,
+    )
     starting = asyncio.gather(*[_start_in_order(service.parts)])
     try:
         async with aiohttp.ClientSession() as session:

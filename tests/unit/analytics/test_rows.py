@@ -7,13 +7,14 @@ from chassis.log import Incoming
 from schemas.envelope import decode, encode, to_ms
 from schemas.topics import TOPICS
 from services.analytics.domain.attempts import AttemptRow
+from services.analytics.domain.destinations import DestinationRow
 from services.analytics.domain.rows import EventRow, Position, address_of, by_month, event_row
 from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.handlers import row_of
 from tests.kit.examples import Example, examples_of
 from tests.kit.history import History
 
-SOURCES = ("message-events", "account-events", "webhook-attempts", "sandbox-mails")
+SOURCES = ("message-events", "account-events", "webhook-attempts", "sandbox-mails", "destinations")
 EXAMPLES = [(source, example) for source in SOURCES for example in examples_of(source)]
 NOW = to_ms("2026-03-01T12:00:00.000Z")
 
@@ -27,6 +28,9 @@ def test_every_example_of_its_topics_has_a_row(source: str, example: Example) ->
     envelope = decode(example.value, TOPICS[source].types)
     row = row_of(incoming(example.value), envelope)
     assert row == row_of(incoming(example.value), envelope)
+    if isinstance(row, DestinationRow):
+        assert row.provider_group == orjson.loads(example.value)["data"]["provider_group"]
+        return
     assert row.position == Position("topic", 3, 7)
     assert row.project_id == envelope.project_id
     if isinstance(row, EventRow):
