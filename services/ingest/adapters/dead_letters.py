@@ -29,8 +29,10 @@ class ReadDeadLetters:
         return frozenset(found)
 
     async def matching(self, caller: Caller, filters: Mapping[str, str], limit: int, request_id: str) -> list[str]:
-        """Those that were re-driven are passed over, unless they are asked for: a request that comes again goes on."""
-        query, found = {"redriven": "false", **filters}, list[str]()
+        """Of mail of the key's environment. What was re-driven is passed over, unless it is asked for: a request that
+        comes again goes on.
+        """
+        query, found = {"redriven": "false", "environment": caller.environment, **filters}, list[str]()
         while len(found) < limit:
             page = await self._page(caller, query, min(_PAGE, limit - len(found)), request_id)
             found += [letter["message_id"] for letter in page["data"]]
