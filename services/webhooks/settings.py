@@ -35,7 +35,7 @@ class WebhooksSettings(ServiceSettings):
     give_up_after: Duration = timedelta(days=7)
     # What a small receiver bears, and a usual one (100 ms) takes 100 events a second with.
     open_requests_per_endpoint: Annotated[int, Field(ge=1)] = 10
-    # Of endpoints that name no rate of their own: far above what one mail a second makes, below what a flood would.
+    # Of endpoints that name no rate of their own: more than a busy project's mail makes, three events each, and no flood.
     rate_per_second: Annotated[float, Field(gt=0)] = 500.0
     # Beyond it no endpoint gets a second request at a time: 20 endpoints may hang at full width before.
     open_requests: Annotated[int, Field(ge=1)] = 200
