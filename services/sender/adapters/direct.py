@@ -17,7 +17,7 @@ from services.sender import metrics
 from services.sender.adapters.dane import Asked, DaneRecords
 from services.sender.adapters.resolver import CachedResolver
 from services.sender.domain.mta_sts import StsPolicy
-from services.sender.domain.mx import Guard, hosts_of, leaving_from, targets_of, unmatched, unreadable
+from services.sender.domain.mx import Guard, confirmed, hosts_of, leaving_from, targets_of, unmatched, unreadable
 from services.sender.domain.outcome import Outcome
 from services.sender.domain.providers import group_of
 from services.sender.domain.shaping import of_provider
@@ -75,7 +75,7 @@ class DirectWays:
     async def of(self, path: str, delivery: Delivery) -> Way | Outcome:
         plan = await self._plan(delivery.destination)
         if isinstance(plan, Outcome):
-            return plan
+            return confirmed(plan, attempt=delivery.attempt, age_ms=self._clock.now_ms() - delivery.created_at_ms)
         left = leaving_from(plan.targets, self._sources, delivery.source_address, shuffled)
         if isinstance(left, Outcome):
             return left

@@ -16,6 +16,9 @@ from services.sender.domain.outcome import Outcome
 MOST_HOSTS = 10  # whose addresses are looked up: what has 50 MX is reached by the first of them, or is a trap
 MOST_ADDRESSES = 5  # that one attempt tries (RFC 5321 asks for two at least); each gets its share of the attempt's time
 _PER_HOST = 2  # as long as there are other hosts: a host that is down is down at each of its addresses
+_BELIEVED_AFTER_MS = 3_600_000
+_NOWHERE = "5.1.2"  # the enhanced code of a domain that is not there, or has neither MX nor address
+_OURS = " (no connection was made: our own verdict)"
 
 # Nobody has this name · the name has no record of this kind · nobody could say.
 Absence = Literal["no_name", "no_data", "failed"]
@@ -55,7 +58,7 @@ def hosts_of(
         case "failed":
             return silent(domain)
         case "no_name":
-            return _no_mail(550, "5.1.2", f"there is no domain {domain}")
+            return _no_mail(550, _NOWHERE, f"there is no domain {domain}")
         case "no_data":
             return (domain,)  # no MX: the domain is its own
         case _:
@@ -94,7 +97,7 @@ def targets_of(
             "permanent", "rejected", 554, "5.4.4", f"the mail servers of {domain} can not be ours to call: {why}"
         )
     if tuple(hosts) == (domain,):
-        return _no_mail(550, "5.1.2", f"{domain} has no mail server: neither MX nor address")
+        return _no_mail(550, _NOWHERE, f"{domain} has no mail server: neither MX nor address")
     # An MX that leads nowhere is a mistake that its owner may notice; the age of the mail ends it.
     return _ours("temporary", "no_answer", 451, "4.4.4", f"the mail servers of {domain} have no address")
 
@@ -121,6 +124,16 @@ def leaving_from(
     source = preferred if preferred in fitting else shuffle(fitting)[0]
     version = ip_address(source).version
     return source, tuple(target for target in targets if ip_address(target[1]).version == version)
+
+
+def confirmed(found: Outcome, *, attempt: int, age_ms: int) -> Outcome:
+    """That a domain is not there is believed at a second look, an hour after the mail came: registrars and zones have bad
+    hours, and the recipient would be suppressed for good. Null MX is a word, not an absence.
+    """
+    if found.enhanced_code != _NOWHERE or (attempt > 1 and age_ms >= _BELIEVED_AFTER_MS):
+        return found
+    reason = (found.reply or "").removeprefix(f"550 {_NOWHERE} ").removesuffix(_OURS)
+    return _ours("temporary", "no_answer", 451, "4.4.4", f"{reason}; it will be looked for again")
 
 
 def unmatched(domain: str) -> Outcome:
@@ -150,5 +163,5 @@ def _ours(
     enhanced_code: str,
     reason: str,
 ) -> Outcome:
-    reply = f"{code} {enhanced_code} {reason} (no connection was made: our own verdict)"
+    reply = f"{code} {enhanced_code} {reason}{_OURS}"
     return Outcome(verdict, category, "connect", reply, code, enhanced_code)

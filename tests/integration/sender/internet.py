@@ -129,10 +129,23 @@ class Internet:
         return DirectWays(*ways, port=self.port, sources=sources)
 
     async def way(
-        self, ways: DirectWays | None = None, *, tls: Tls | None = None, source_address: str | None = None
+        self,
+        ways: DirectWays | None = None,
+        *,
+        tls: Tls | None = None,
+        source_address: str | None = None,
+        attempt: int = 1,
+        hours: int = 0,
     ) -> Way | Outcome:
-        item: Delivery = delivery(recipient=f"ada@{DOMAIN}").model_copy(
-            update={"path": "mx:main", "tls": tls, "source_address": source_address}
+        """`hours`: since the mail came."""
+        item: Delivery = delivery(recipient=f"ada@{DOMAIN}", attempt=attempt)
+        item = item.model_copy(
+            update={
+                "path": "mx:main",
+                "tls": tls,
+                "source_address": source_address,
+                "created_at_ms": item.created_at_ms - hours * 3_600_000,
+            }
         )
         return await (ways or self.ways()).of("mx:main", item)
 

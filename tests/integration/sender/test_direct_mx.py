@@ -132,10 +132,25 @@ async def test_the_address_that_a_greylist_knows(net: Internet) -> None:
 # --- D52, over the wire ---
 
 
-async def test_a_domain_that_is_not_there(net: Internet) -> None:
-    found = await net.way()
-    assert isinstance(found, Outcome)
-    assert (found.outcome, found.category) == ("permanent", "domain_not_found")
+@pytest.mark.parametrize("records", [{}, {"TXT": "x"}], ids=["no name", "neither MX nor address"])
+async def test_a_domain_that_is_not_there_is_looked_for_again(net: Internet, records: dict[str, str]) -> None:
+    """Bounced, and the recipient suppressed, only where a later attempt finds the same, an hour after the mail came."""
+    for kind, text in records.items():
+        net.dns.publish(DOMAIN, kind, text)
+    for attempt, hours, expected in (
+        (1, 0, "temporary"),
+        (1, 24, "temporary"),
+        (2, 0, "temporary"),
+        (2, 1, "permanent"),
+    ):
+        found = await net.way(attempt=attempt, hours=hours)
+        assert isinstance(found, Outcome)
+        said = ("domain_not_found", "5.1.2") if expected == "permanent" else ("no_answer", "4.4.4")
+        assert (found.outcome, found.category, found.enhanced_code) == (expected, *said), (attempt, hours)
+    await net.mail_server()
+    net.exchangers((10, "a.example.org", "127.0.0.1"))
+    net.clock.skipped = 61
+    assert outcome_of(await net.send(await net.way(attempt=2))).outcome == "delivered"
 
 
 async def test_null_mx(net: Internet) -> None:
