@@ -18,6 +18,7 @@ from schemas.routing import PolicyUse, Route, RouteMatch, WeightedPath
 _TRICKLE = 20
 
 Fares = Literal["well", "badly", "closed"]
+Hindrance = Literal["unknown", "paused", "no_sender"]
 Criterion = Literal["recipient_domains", "provider_groups", "from_domains", "tags", "priorities"]
 
 
@@ -73,11 +74,17 @@ class Paths:
         return pool if pool in self.pools else None
 
     def takes(self, path: str, project_id: str) -> bool:
-        """Whether mail may go there at all: there is such a path, a sender for it, and nobody has stopped it."""
+        """Whether mail may go there at all."""
+        return self.hindrance(path, project_id) is None
+
+    def hindrance(self, path: str, project_id: str) -> Hindrance | None:
+        """Why it may not: there is no such path, somebody has stopped it, or no sender has it."""
         pool = self.pool_of(path)
-        if pool is None or self.pauses.stops_path(project_id, path):
-            return False
-        return pool not in self.heard or (pool, path) in self.alive
+        if pool is None:
+            return "unknown"
+        if self.pauses.stops_path(project_id, path):
+            return "paused"
+        return None if pool not in self.heard or (pool, path) in self.alive else "no_sender"
 
     def fares(self, path: str, provider_group: str, now_ms: int) -> Fares:
         """At this provider, and on its own account: a smarthost is measured whatever it takes mail for."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from secrets import randbits
 
 from fastapi import FastAPI
@@ -89,6 +90,7 @@ from services.ingest.management.pools import ShowPools
 from services.ingest.management.projects import ManageProjects
 from services.ingest.management.queues import ManageQueues
 from services.ingest.management.reads import ReadThrough
+from services.ingest.management.route_forecasts import ForecastRoutes, RoutingTables
 from services.ingest.management.routes import ManageRoutes, kept_routes
 from services.ingest.management.suppressions import ManageSuppressions
 from services.ingest.management.templates import ManageTemplates
@@ -298,7 +300,7 @@ def _app(
     failed = Failed(ids, ReadDeadLetters(far.analytics), _originals(settings, clock), contents)
     app.include_router(dead_letters_router(gate, reads, accept, failed, memory))
     _add_alerts(app, gate, clock, far)
-    _add_delivery(app, gate, settings, clock, far)
+    _add_delivery(app, gate, settings, clock, far, projects)
     app.include_router(documents_router())
     app.mount("/dashboard", Dashboard(settings.dashboard_dir))
     app.include_router(event_pages_router())
@@ -316,7 +318,9 @@ def _add_alerts(app: FastAPI, gate: Gate, clock: Clock, far: Far) -> None:
     app.include_router(alerts_router(gate, ManageAlerts(kept, states)))
 
 
-def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clock, far: Far) -> None:
+def _add_delivery(
+    app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clock, far: Far, projects: Table[Project]
+) -> None:
     """Where mail goes and how fast."""
     events = LogAccountEvents(far.log)
     routes = TableVersions(far.tables.table(TOPICS["routes"], Route), clock)
@@ -326,7 +330,9 @@ def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clo
     controls = TableQueueControls(control_table, clock)
     seals = seals_of(settings.sealing_keys)
     upstreams_kept = kept_upstreams(clock, upstreams, events)
-    app.include_router(routes_router(gate, ManageRoutes(kept_routes(clock, routes, events), upstreams)))
+    routing = RoutingTables(routes, upstreams, policies, controls, far.observed, partial(_schedule_of, projects))
+    forecasts = ForecastRoutes(clock, routing, settings.default_path, settings.pool)
+    app.include_router(routes_router(gate, ManageRoutes(kept_routes(clock, routes, events), upstreams), forecasts))
     app.include_router(
         upstreams_router(gate, ManageUpstreams(upstreams_kept, routes, seals, settings.allow_private_upstreams))
     )
@@ -338,6 +344,11 @@ def _add_delivery(app: FastAPI, gate: Gate, settings: IngestSettings, clock: Clo
 def _streams(settings: IngestSettings, clock: Clock, admission: Admission, crash: Crash) -> Streams:
     per_project = max(1, settings.streams_per_project // settings.replicas)
     return Streams(admission, clock, crash, per_project=per_project, in_all=settings.streams)
+
+
+def _schedule_of(projects: Table[Project], project_id: str) -> Sequence[int] | None:
+    known = projects.get(project_id)
+    return None if known is None else known.retry_schedule_ms
 
 
 def _message_ids(settings: IngestSettings) -> MessageIds:

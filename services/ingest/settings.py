@@ -68,6 +68,9 @@ class IngestSettings(ServiceSettings):
     mail_domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "localhost"
     # Also projects may have upstreams in private networks and on loopback; those of the installation lie anywhere.
     allow_private_upstreams: bool = False
+    # What `GET /v1/routes/explain` tells of mail that no rule fits: the routers' ROUTER_DEFAULT_PATH and ROUTER_POOL.
+    default_path: str = "upstream"
+    pool: str = "main"
     dashboard_dir: Path = Path(__file__).parents[2] / "dashboard" / "dist"  # what `make dashboard` built
     allow_loopback_webhooks: bool = False  # for a stack on one machine; never in production
 

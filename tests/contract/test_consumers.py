@@ -179,6 +179,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("queue-controls", "ingest"): queue_controls,
     ("queue-state", "ingest"): latest_of("queue-state"),
     ("path-health", "ingest"): latest_of("path-health"),
+    ("destinations", "ingest"): latest_of("destinations"),
     **{
         (entry, "router"): routing(entry)
         for entry in ("routes", "upstreams", "policies", "queue-controls", "destinations", "path-health", "domains")

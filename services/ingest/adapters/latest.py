@@ -13,7 +13,7 @@ from chassis.settings import KafkaSettings
 from chassis.tail import Tail
 from chassis.telemetry import logger
 from schemas.envelope import MalformedRecord, Payload, decode
-from schemas.routing import PathHealth, SenderAlive
+from schemas.routing import Destination, PathHealth, SenderAlive
 from schemas.tables import QueueState
 from schemas.topics import TOPICS, Topic
 
@@ -34,11 +34,20 @@ class LatestRecords:
             self._values[record.key] = record.value
 
     def read(self) -> Iterator[Payload]:
-        for key, value in list(self._values.items()):
-            try:
-                yield decode(value, self.topic.types).data
-            except MalformedRecord as error:
-                _log.warning("record_unreadable", topic=self.topic.name, key=key, reason=str(error))
+        for key in list(self._values):
+            found = self.get(key)
+            if found is not None:
+                yield found
+
+    def get(self, key: str) -> Payload | None:
+        value = self._values.get(key)
+        if value is None:
+            return None
+        try:
+            return decode(value, self.topic.types).data
+        except MalformedRecord as error:
+            _log.warning("record_unreadable", topic=self.topic.name, key=key, reason=str(error))
+            return None
 
 
 class ObservedDelivery:
@@ -48,10 +57,11 @@ class ObservedDelivery:
         self._tail = Tail(kafka, client_id=client_id, crash=crash, clock=clock)
         self._queues = LatestRecords(TOPICS["queue-state"])
         self._paths = LatestRecords(TOPICS["path-health"])
+        self._destinations = LatestRecords(TOPICS["destinations"])
 
     async def start(self) -> None:
         await self._tail.start()
-        for latest in (self._queues, self._paths):
+        for latest in (self._queues, self._paths, self._destinations):
             for partition in range(latest.topic.partitions):
                 await self._tail.follow(latest.topic.name, partition, latest.apply)
 
@@ -66,3 +76,7 @@ class ObservedDelivery:
 
     def health(self) -> Iterator[PathHealth]:
         return (health for health in self._paths.read() if isinstance(health, PathHealth))
+
+    def group_of(self, destination: str) -> str:
+        known = self._destinations.get(destination)
+        return known.provider_group if isinstance(known, Destination) else destination

@@ -57,10 +57,16 @@ def messages_router(gate: Gate, send: Endpoint, send_batch: Endpoint, reads: Rea
         message_id = request.path_params["message_id"]
         return passed_on(await reads.message(caller, message_id, request.url.query, request_id_of(request)))
 
+    async def explain(request: Request) -> Response:
+        caller = await gate.admit(request, "messages.read")
+        message_id = request.path_params["message_id"]
+        return passed_on(await reads.explanation(caller, message_id, request.url.query, request_id_of(request)))
+
     router.add_api_route("/messages", send, methods=["POST"])
     router.add_api_route("/messages/batch", send_batch, methods=["POST"])
     router.add_api_route("/messages", listed, methods=["GET", "HEAD"])
     router.add_api_route("/messages/{message_id}", one, methods=["GET", "HEAD"])
+    router.add_api_route("/messages/{message_id}/explain", explain, methods=["GET", "HEAD"])
     return router
 
 

@@ -16,6 +16,7 @@ from chassis.streaming import EVENT_STREAM
 from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import Lane
 from services.ingest.api.openapi_delivery import DELIVERY_SHAPES, KIND
+from services.ingest.api.openapi_explained import EXPLAINED_QUERY, EXPLAINED_SHAPES
 from services.ingest.api.openapi_failures import CATEGORY, FAILURE_SHAPES
 from services.ingest.api.openapi_metrics import DIMENSIONS, METRICS_QUERY, METRICS_SHAPES
 from services.ingest.api.openapi_shapes import BOOLEAN, INTEGER, SHAPES, STATUS, STRING, TIME, Schema, page_of, ref
@@ -82,6 +83,7 @@ _QUERY: Mapping[str, Schema] = {
     "redriven": BOOLEAN,
     "message_ids": STRING,
     **METRICS_QUERY,
+    **EXPLAINED_QUERY,
 }
 _PAGE = ("limit", "after")
 _OF_MESSAGES = ("status", "recipient", "recipient_domain", "from", "subject", "tag", "since", "until")
@@ -134,7 +136,9 @@ OPERATIONS: list[Operation] = [
     Operation("GET", "/v1/messages", "Messages, newest first; `metadata[key]` filters by metadata", "messages.read",
               {200: page_of(ref("Message"))}, query=(*_PAGE, *_OF_MESSAGES)),
     Operation("GET", _ONE_MESSAGE, "One message, with its timeline", "messages.read",
-              {200: ref("Message")}, errors=(404, 422)),
+              {200: ref("Message")}, query=("as_of",), errors=(404,)),
+    Operation("GET", f"{_ONE_MESSAGE}/explain", "Why it went as it did, and what it waits for", "messages.read",
+              {200: ref("Explanation")}, query=("as_of",), errors=(404,)),
     Operation("DELETE", _ONE_MESSAGE, "Cancel a message before its first attempt", "messages.send",
               {200: ref("Message")}, keyed=True, errors=(404, 409)),
     Operation("PATCH", _ONE_MESSAGE, "Move a scheduled message to another time", "messages.send",
@@ -214,6 +218,8 @@ OPERATIONS: list[Operation] = [
               errors=(404,)),
     Operation("PATCH", "/v1/projects/{project_id}", "Change a project; what is not named stays", "projects.write",
               {200: ref("Project")}, "ProjectChange", errors=(404,)),
+    Operation("GET", "/v1/routes/explain", "Which way such a mail would go; nothing is sent", "routes.read",
+              {200: ref("RouteExplanation")}, query=("recipient", "from", "tag", "tier")),
     *_versioned_routes("route", "routes", "a rule that chooses a path"),
     *_versioned_routes("upstream", "upstreams", "a smarthost, by a provider's name or by hand"),
     *_versioned_routes("policy", "policies", "a policy: retries, TLS and pace by where mail goes"),
@@ -296,7 +302,7 @@ def document() -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": SHAPES | DELIVERY_SHAPES | FAILURE_SHAPES | METRICS_SHAPES,
+            "schemas": SHAPES | DELIVERY_SHAPES | EXPLAINED_SHAPES | FAILURE_SHAPES | METRICS_SHAPES,
             "headers": _HEADERS | _REPLAYED,
             "parameters": {"X-Request-Id": _REQUEST_ID},
             "responses": _errors(),

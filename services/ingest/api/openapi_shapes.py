@@ -185,6 +185,7 @@ _MESSAGE = {
     "outcome": or_null(ref("Outcome")),
     "scheduled_time": or_null(TIME),
     "timeline": array(ref("Event")),
+    "as_of": TIME | {"description": "Where that was asked for."},
     "pending": BOOLEAN | {"description": "Accepted, and not seen by the read side yet."},
 }
 _SANDBOX = {

@@ -27,11 +27,10 @@ class ReadThrough:
         return await self._get("/v1/messages", query, caller, request_id)
 
     async def message(self, caller: Caller, message_id: str, query: str, request_id: str) -> Reply:
-        ours = self.ids.verify(message_id, caller.project_id) is not None
-        reply = await self._get(f"/v1/messages/{message_id}", query, caller, request_id) if ours else None
-        if reply is None or reply.status == NOT_FOUND:
-            raise no_such_message()
-        return reply
+        return await self._of_message(message_id, "", query, caller, request_id)
+
+    async def explanation(self, caller: Caller, message_id: str, query: str, request_id: str) -> Reply:
+        return await self._of_message(message_id, "/explain", query, caller, request_id)
 
     async def events(self, caller: Caller, query: str, request_id: str) -> Reply:
         return await self._get("/v1/events", query, caller, request_id)
@@ -76,6 +75,13 @@ class ReadThrough:
         reply = await self._get(path, query, caller, request_id) if ours else None
         if reply is None or reply.status == NOT_FOUND:
             raise Refused("not_found", "There is no such mail in the sandbox.")
+        return reply
+
+    async def _of_message(self, message_id: str, what: str, query: str, caller: Caller, request_id: str) -> Reply:
+        ours = self.ids.verify(message_id, caller.project_id) is not None
+        reply = await self._get(f"/v1/messages/{message_id}{what}", query, caller, request_id) if ours else None
+        if reply is None or reply.status == NOT_FOUND:
+            raise no_such_message()
         return reply
 
     async def _get(self, path: str, query: str, caller: Caller, request_id: str) -> Reply:

@@ -91,6 +91,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("PATCH", "/v1/projects/{project_id}"): Row("projects.write", 400),
     ("POST", "/v1/routes"): Row("routes.write", 400),
     ("GET", "/v1/routes"): Row("routes.read", 200),
+    ("GET", "/v1/routes/explain"): Row("routes.read", 422),
+    ("GET", "/v1/messages/{message_id}/explain"): Row("messages.read", 404),
     ("GET", "/v1/routes/{route_id}"): Row("routes.read", 404),
     ("PATCH", "/v1/routes/{route_id}"): Row("routes.write", 400),
     ("DELETE", "/v1/routes/{route_id}"): Row("routes.write", 404),
@@ -150,6 +152,7 @@ UNKNOWN = {
     "route_id": "rte_0",
     "upstream_id": "ups_0",
     "policy_id": "pol_0",
+    "alert_id": "alr_0",
     "pool": "nothing",
     "queue": "nowhere.example",
 }

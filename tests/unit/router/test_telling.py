@@ -52,7 +52,10 @@ def test_that_its_time_has_come_is_seen_by_the_clock() -> None:
         "postponed",
         None,
     ]
-    resumed = [(make.postponed(ID, until_ms=NOW + 1), LATER), (make.due(ID, "retry", 1, 2), PAUSED)]
+    resumed: list[tuple[Given, Context]] = [
+        (make.postponed(ID, until_ms=NOW + 1), LATER),
+        (make.due(ID, "retry", 1, 2), PAUSED),
+    ]
     assert reasons(*resumed, (make.due(ID, "admission", 1, 2), crowded)) == [
         "postponed",
         "destination_paused",
