@@ -95,6 +95,7 @@ class SmtpServer:
     tls: ssl.SSLContext | None = None
     on_mail: Callable[[Taken], None] | None = None
     always_354: bool = False
+    tls_from_the_start: bool = False
     mails: list[Taken] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     connections: int = 0
@@ -178,7 +179,7 @@ class _Conversation:
         match verb:
             case "EHLO" | "HELO":
                 offered = [*self._server.extensions]
-                if self._server.tls is not None and not self._encrypted:
+                if self._server.tls is not None and not (self._encrypted or self._server.tls_from_the_start):
                     offered.append("STARTTLS")
                 lines = ["sink.test", *offered]
                 said = "".join(f"250-{text}\r\n" for text in lines[:-1]) + f"250 {lines[-1]}"
@@ -294,10 +295,12 @@ async def smtp_server(
     tls: ssl.SSLContext | None = None,
     on_mail: Callable[[Taken], None] | None = None,
     always_354: bool = False,
+    tls_from_the_start: bool = False,
 ) -> AsyncIterator[SmtpServer]:
     """A server on loopback for the time of the block. `always_354`: to DATA, whatever became of MAIL and RCPT."""
-    server = SmtpServer(script, extensions, tls, on_mail, always_354)
-    listener = await asyncio.start_server(server.serve, address, port, limit=64 * 1024 * 1024, backlog=512)
+    server = SmtpServer(script, extensions, tls, on_mail, always_354, tls_from_the_start)
+    at_once = tls if tls_from_the_start else None
+    listener = await asyncio.start_server(server.serve, address, port, limit=64 * 1024 * 1024, backlog=512, ssl=at_once)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

@@ -36,7 +36,6 @@ FIELDS = frozenset(
     }
 )
 MAX_PORT = 65_535
-TLS_FROM_THE_START = 465
 MAX_CONNECTIONS = 1000
 MAX_MESSAGES = 100_000  # over one connection
 MAX_PER_SECOND = 10_000.0
@@ -196,9 +195,6 @@ def _host(value: Any, faults: list[Fault], *, allow_private: bool) -> str:
 
 
 def _port(value: Any, faults: list[Fault]) -> int:
-    if value == TLS_FROM_THE_START:
-        faults.append(Fault("port", "invalid_value", "TLS from the first byte is not spoken here: use 587 (STARTTLS)."))
-        return NEW.port
     return paths.read_number(value, "port", MAX_PORT, faults) or NEW.port
 
 

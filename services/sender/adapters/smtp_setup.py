@@ -1,4 +1,4 @@
-"""From a host and port to a session: TCP, greeting, EHLO, STARTTLS, AUTH, by aiosmtplib.
+"""From a host and port to a session: TCP, greeting, EHLO, STARTTLS (or TLS from the start), AUTH, by aiosmtplib.
 
 What fails here is about us, the network or the server, never about a recipient: every fault is temporary.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import cast
 
-from aiosmtplib import SMTP
+from aiosmtplib import SMTP, SMTPStatus
 from aiosmtplib.errors import (
     SMTPConnectResponseError,
     SMTPException,
@@ -19,6 +19,7 @@ from aiosmtplib.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
+from aiosmtplib.protocol import SMTPProtocol
 
 from schemas.mail import Phase, Tls
 from services.sender.adapters.smtp_patience import RFC_5321
@@ -30,6 +31,7 @@ from services.sender.domain.reports import Hop
 from services.sender.ports import Server
 
 SMTP_PORT = 25  # goes without saying
+SUBMISSIONS_PORT = 465  # where TLS begins with the connection, without STARTTLS (RFC 8314)
 
 
 class SetUpFailed(Exception):
@@ -49,8 +51,14 @@ class SetUp:
     """Makes sessions. `helo_name` is what we call ourselves in EHLO. `trust`: in place of the system's authorities."""
 
     def __init__(
-        self, helo_name: str, patience: Mapping[Phase, timedelta] = RFC_5321, *, trust: ssl.SSLContext | None = None
+        self,
+        helo_name: str,
+        patience: Mapping[Phase, timedelta] = RFC_5321,
+        *,
+        trust: ssl.SSLContext | None = None,
+        encrypted_port: int = SUBMISSIONS_PORT,
     ) -> None:
+        self._encrypted_port = encrypted_port
         self._helo_name = helo_name
         self._patience = patience
         self._contexts: dict[Tls, ssl.SSLContext] = {
@@ -67,7 +75,8 @@ class SetUp:
             return await self._attempt(server, None, by).run()
 
     def _attempt(self, server: Server, context: ssl.SSLContext | None, by: float) -> "_Attempt":
-        return _Attempt(server, self._helo_name, context, by, self._patience)
+        encrypted = server.port == self._encrypted_port
+        return _Attempt(server, self._helo_name, context, by, self._patience, tls_from_the_start=encrypted)
 
 
 class _Attempt:
@@ -80,8 +89,11 @@ class _Attempt:
         context: ssl.SSLContext | None,
         by: float,
         patience: Mapping[Phase, timedelta],
+        *,
+        tls_from_the_start: bool,
     ) -> None:
         self._server = server
+        self._tls_from_the_start = tls_from_the_start
         self._context = context
         self._by = by
         self._patience = patience
@@ -120,7 +132,7 @@ class _Attempt:
 
     @property
     def _must_encrypt(self) -> bool:
-        return self._server.tls == "required" or self._server.dane is not None
+        return self._server.tls == "required" or self._server.dane is not None or self._tls_from_the_start
 
     def _enter(self, phase: Phase) -> None:
         """From here on a failure is this phase's, and it has its own time, within the whole."""
@@ -131,14 +143,18 @@ class _Attempt:
         self._enter("connect")
         connected = await self._connect()
         self._hop = _hop(self._server, connected)
-        self._enter("greeting")
-        self._client.sock = connected
-        await self._client.connect()
-        wire = cast(asyncio.Transport, self._client.transport)
+        if self._tls_from_the_start:
+            wire = await self._greeted_encrypted(connected)
+        else:
+            self._enter("greeting")
+            self._client.sock = connected
+            await self._client.connect()
+            wire = cast(asyncio.Transport, self._client.transport)
         wire.set_write_buffer_limits(high=0)  # so that what is written leaves this process at once where it can
         self._enter("ehlo")
         await self._client.ehlo()
-        await self._maybe_encrypt()
+        if not self._tls_from_the_start:
+            await self._maybe_encrypt()
         if self._server.username is not None:
             self._enter("auth")
             await self._client.login(self._server.username, self._server.password or "")
@@ -169,6 +185,27 @@ class _Attempt:
             else:
                 return connecting
         raise error
+
+    async def _greeted_encrypted(self, connected: socket.socket) -> asyncio.Transport:
+        """The TCP transport, which the library would keep to itself where it makes the TLS one."""
+        self._enter("starttls")
+        protocol, host = SMTPProtocol(loop=self._loop), self._server.host
+        wire, _ = await self._loop.create_connection(lambda: protocol, sock=connected)
+        assert self._context is not None, "nothing goes in the clear here"
+        try:
+            encrypted = await self._loop.start_tls(wire, protocol, self._context, server_hostname=host)
+        except BaseException:
+            wire.abort()
+            raise
+        assert encrypted is not None
+        protocol.transport = self._client.transport = encrypted
+        self._client.protocol = protocol
+        self._hop = _encrypted(self._hop, encrypted.get_extra_info)
+        self._enter("greeting")
+        greeting = await protocol.read_response()
+        if greeting.code != SMTPStatus.ready:
+            raise SMTPConnectResponseError(greeting.code, greeting.message)
+        return wire
 
     async def _maybe_encrypt(self) -> None:
         self._enter("starttls")

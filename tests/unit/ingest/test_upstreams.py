@@ -142,11 +142,6 @@ def test_a_password_does_not_move_to_another_host() -> None:
     assert (without.password_set, without.username) == (False, None)
 
 
-def test_port_465_is_refused_rather_than_waited_at() -> None:
-    """A server there expects TLS at once and says nothing to SMTP in the clear."""
-    assert faults_of(RELAY | {"port": 465}) == {("port", "invalid_value")}
-
-
 def test_a_change_leaves_the_rest() -> None:
     assert read({}, KEPT) == KEPT
     assert read({"connections": 3}, KEPT).password_set
