@@ -50,6 +50,9 @@ dashboard-check: dashboard/node_modules/.ready ## Its format, lint and types
 dashboard-test: dashboard/node_modules/.ready ## Its pure tests
 	@$(NODE)/vitest/vitest.mjs run --silent --reporter=dot
 
+screens: setup dashboard ## Take the pictures in docs/screens anew, five minutes
+	@$(RUN)/python -m tests.e2e.screens
+
 ##@ Run it on this machine (knobs and files: deploy/local/README.md)
 # The knobs REPLICAS, UPSTREAM, RETRY_SCHEDULE, IDEMPOTENCY_WINDOW, FEEDBACK_WINDOW, PORT_BASE and RUN_DIR reach the
 # stack by its environment, whether they stand there or behind `make up`.
@@ -70,6 +73,9 @@ status: setup ## Show what runs, and where
 
 logs: setup ## Follow what they say
 	@$(STACK) logs
+
+rebuild: setup ## Build the read side anew from the log, while everything runs (docs/rebuild.md)
+	@$(STACK) rebuild
 
 demo: up ## Send one mail through all of it and show what can be seen; the stack stays up
 	@$(RUN)/python -m deploy.local.demo
@@ -130,6 +136,9 @@ bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 40 minu
 bench-sender: setup ## The sender alone, beside bare signatures and plain aiosmtplib; a minute
 	@$(RUN)/python -m tests.bench.alone
 
+bench-search: setup ## Pages of GET /v1/messages in a table that grows to MESSAGES="1000000 10000000 35000000"; half an hour
+	@$(RUN)/python -m tests.bench --only search --runs 1 --messages $(or $(MESSAGES),1000000 10000000 35000000) --keep
+
 bench-scheduled: setup ## How a router starts that has COUNT=100000 mails for another day
 	@$(RUN)/python -m tests.bench.standing scheduled --count $(or $(COUNT),100000) --keep
 
@@ -143,4 +152,4 @@ schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.
 schemas-publish: schemas ## With a release: what public records say now stays from now on
 	@$(RUN)/python -m schemas.generate --publish
 
-.PHONY: help setup lock dashboard dashboard-check dashboard-test screens up down reset status logs demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-scheduled bench-waiting schemas schemas-publish
+.PHONY: help setup lock dashboard dashboard-check dashboard-test screens up down reset status logs rebuild demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-search bench-scheduled bench-waiting schemas schemas-publish

@@ -168,6 +168,8 @@ export interface Webhook {
   description: string | null;
   disabled?: boolean;
   disabled_at?: string | null;
+  disabled_reason?: string | null;
+  rate_per_second?: number | null;
   old_secrets_until?: string[];
   created_at: string;
   secret?: string;

@@ -3,10 +3,11 @@
 import type { Attempt, MailEvent, Status } from "./shapes";
 
 /** What nothing follows by itself; late feedback may still come. */
-export const ENDED: ReadonlySet<Status> = new Set(["delivered", "bounced", "suppressed", "cancelled", "expired"]);
+export const ENDED: ReadonlySet<string> = new Set(["delivered", "bounced", "suppressed", "cancelled", "expired"]);
 
 export interface Stretch {
-  status: Status;
+  /** The state, or `waiting` where it waits for something else without another state. */
+  status: Status | "waiting";
   fromMs: number;
   toMs: number;
   /** Of the picture's width, 0 to 1. */
@@ -20,8 +21,8 @@ const SMALLEST = 0.06; // of the width: a state of a millisecond is still to be 
 /** The states one after the other. Milliseconds and hours must both be seen, so widths grow with the logarithm. */
 export function stretches(timeline: readonly MailEvent[], ended: boolean, nowMs: number): Stretch[] {
   const marks = timeline
-    .map((event) => ({ status: event.data.status, ms: Date.parse(event.time), next: event.data.next_attempt_at }))
-    .filter((mark): mark is typeof mark & { status: Status } => mark.status !== undefined);
+    .map((event) => ({ status: stateAfter(event), ms: Date.parse(event.time), next: event.data.next_attempt_at }))
+    .filter((mark): mark is typeof mark & { status: Stretch["status"] } => mark.status !== undefined);
   const found = marks.map((mark, index) => {
     const following = marks[index + 1];
     const open = following === undefined && !ended;
@@ -35,6 +36,10 @@ export function stretches(timeline: readonly MailEvent[], ended: boolean, nowMs:
     ...stretch,
     share: left > 0 ? SMALLEST + (left * (weights[index] ?? 0)) / sum : 1 / found.length,
   }));
+}
+
+function stateAfter(event: MailEvent): Stretch["status"] | undefined {
+  return event.type === "message.waiting" ? "waiting" : event.data.status;
 }
 
 export interface Tried {

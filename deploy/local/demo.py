@@ -168,7 +168,7 @@ async def demo(stack: Json, folder: Path) -> None:
             async with http.delete(f"{url}/v1/webhooks/{endpoint['id']}"):
                 pass
     step(6, "Go on")
-    print(f"   address  {url}\n   key      {key}\n")
+    print(f"   dashboard  {url}/dashboard/\n   address    {url}\n   key        {key}\n")
     print(f"   curl -s {url}/v1/messages -H 'Authorization: Bearer {key}' \\")
     print("     -H 'Content-Type: application/json' \\")
     print(f"""     -d '{{"recipient": "{RECIPIENT}", "subject": "Hello", "text": "Hello from Sendarix"}}'\n""")

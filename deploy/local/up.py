@@ -155,6 +155,7 @@ def _show(layout: Layout) -> None:
         f"""
 Sendarix is up.
   API        {" ".join(stack["ingest"])}
+  dashboard  {stack["url"]}/dashboard/ (sign in with the key in {layout.shell_file})
   mailbox    {stack["mailbox"]} (SMTP), what it keeps is in {layout.run_dir / "mailbox" / "new"}
   live mail  goes to {stack["upstream"]}
   Kafka      {stack["kafka"]}

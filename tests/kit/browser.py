@@ -7,10 +7,11 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.async_api import Browser, Page, async_playwright
 
+Scheme = Literal["light", "dark"]
 CHROMIUM = shutil.which("chromium")
 _AXE = Path(__file__).parents[2] / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 _AUDIT = "axe.run(document, {resultTypes: ['violations'], iframes: false}).then((found) => found.violations)"

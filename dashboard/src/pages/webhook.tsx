@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { type FilterField, filtersOf } from "../filters";
-import { duration, shortType } from "../format";
+import { duration, shortType, words } from "../format";
 import { Copy } from "../parts/copy";
 import { Dialog } from "../parts/dialog";
 import { Filters } from "../parts/filters";
@@ -46,7 +46,9 @@ export function WebhookPage({ id }: { id: string }) {
       </header>
       <p>
         Asks for {webhook.events.join(", ")}
-        {webhook.tags.length > 0 && `, with a tag of ${webhook.tags.join(", ")}`}.
+        {webhook.tags.length > 0 && `, with a tag of ${webhook.tags.join(", ")}`}
+        {webhook.rate_per_second && `, at most ${webhook.rate_per_second} calls a second`}.
+        {webhook.disabled_reason && ` Disabled: ${words(webhook.disabled_reason)}.`}
       </p>
       {(webhook.old_secrets_until ?? []).map((until) => (
         <p key={until}>

@@ -8,6 +8,7 @@ const TONES: Record<string, Tone> = {
   queued: "busy",
   scheduled: "busy",
   accepted: "busy",
+  waiting: "warn",
   deferred: "warn",
   unknown: "warn",
   held: "warn",

@@ -1,0 +1,118 @@
+"""`make screens`: the pictures in docs/screens/, taken anew on a stack of its own that sent mail for some minutes."""
+
+import asyncio
+import math
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page
+
+from tests.kit.browser import Scheme, chromium
+from tests.kit.stack import ROOT, Stack
+
+FOLDER = ROOT / "docs" / "screens"
+MINUTES = 4
+LARGEST = 150_000  # bytes of one picture
+WIDE, PHONE = (1280, 800), (360, 740)
+SUBJECTS = {"otp": "Your verification code", "receipt": "Your receipt", "newsletter": "News of November"}
+FATES = ("delivered", "delivered", "delivered", "defer", "delivered", "bounce", "complaint", "delivered", "unknown")
+HTML = """<body style="font-family: system-ui; color: #222; margin: 40px auto; max-width: 420px">
+<h1 style="font-size: 20px">Your verification code</h1><p>Enter this code to sign in. It expires in five minutes.</p>
+<p style="font-size: 30px; letter-spacing: 6px; background: #f2f3f8; padding: 14px 20px"><b>847291</b></p>
+<p style="color: #777">You did not ask for it? Then you need do nothing.</p></body>"""
+
+
+async def traffic(stack: Stack) -> None:
+    """Mail as it comes and goes, of several kinds and fates."""
+    for number in range(MINUTES * 60):
+        tag = list(SUBJECTS)[number % len(SUBJECTS)]
+        for part in range(round(3 + 2 * math.sin(number / 20))):
+            name = f"{FATES[(number + part) % len(FATES)]}+{number}"
+            await post(stack, f"{name}@sandbox.sendarix.test", tag)
+        await asyncio.sleep(1)
+
+
+async def post(stack: Stack, recipient: str, tag: str) -> str:
+    body = {"recipient": recipient, "subject": SUBJECTS[tag], "text": "847291", "html": HTML, "tags": [tag]}
+    _, answer, _ = await stack.call("POST", "/v1/messages", body, key=stack.key("test"))
+    message_id: str = answer["message_id"]
+    return message_id
+
+
+async def furnish(stack: Stack) -> dict[str, str]:
+    """What the pages are to show beside traffic: their addresses by name."""
+    hook: dict[str, Any] = {
+        "url": "http://127.0.0.1:9/hooks/mail",
+        "events": ["message.*"],
+        "description": "Orders team",
+    }
+    _, endpoint, _ = await stack.call("POST", "/v1/webhooks", {**hook, "tags": ["receipt"]})
+    await stack.call("POST", "/v1/queues/example.net/pause", {"reason": "their mail server is being moved"})
+    for number in range(7):
+        await stack.send(f"customer{number}@example.net", subject="Your receipt", tags=["receipt"])
+    for name, measure, condition in (
+        ("Bounces of codes", "bounce_rate", {"above": 0.05}),
+        ("Security mail", "queued", {"times": 5, "baseline_seconds": 3600}),
+    ):
+        rule = {"name": name, "measure": measure, "filters": {"environment": "test"}, "condition": condition}
+        await stack.call("POST", "/v1/alerts", {**rule, "window_seconds": 300, "minimum": 20})
+    bounced = await post(stack, "bounce@sandbox.sendarix.test", "otp")
+    deferred = await post(stack, "defer@sandbox.sendarix.test", "otp")
+    mail = await post(stack, "delivered@sandbox.sendarix.test", "otp")
+    await stack.message_when(bounced, "bounced")
+    await stack.message_when(deferred, "deferred")
+    await stack.message_when(mail, "delivered")
+    return {
+        "overview": "/",
+        "messages": "/messages",
+        "message": f"/messages/{deferred}",
+        "webhook": f"/webhooks/{endpoint['id']}",
+        "webhooks": "/webhooks",
+        "queues": "/queues",
+        "sandbox": "/sandbox",
+        "sandbox-mail": f"/sandbox/{mail}",
+        "dead-letters": "/dead-letters",
+        "alerts": "/alerts",
+    }
+
+
+async def visitor(browser: Browser, stack: Stack, scheme: Scheme, size: tuple[int, int]) -> Page:
+    context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    page = await context.new_page()
+    await page.goto(f"{stack.description['url']}/dashboard/")
+    await page.get_by_label("API key").fill(stack.key("live"))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.locator("#main h1").wait_for()
+    return page
+
+
+async def take(page: Page, stack: Stack, path: str, name: str) -> None:
+    await page.goto(f"{stack.description['url']}/dashboard{path}")
+    await page.locator("[data-feed=live]").wait_for(state="attached")
+    await page.get_by_text("Loading …").wait_for(state="detached")
+    await page.wait_for_timeout(1_500)  # for pictures alone: that the last answers are drawn
+    file = FOLDER / f"{name}.png"
+    await page.screenshot(path=file)
+    size = file.stat().st_size
+    assert size <= LARGEST, f"{file}: {size} bytes are too many for a repository"
+
+
+async def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    run_dir = Path(tempfile.mkdtemp(prefix="sendarix-screens-"))
+    async with Stack(run_dir, port_base=27000, knobs={"RETRY_SCHEDULE": "20s,60s,5m"}) as stack, chromium() as browser:
+        await traffic(stack)
+        pages = await furnish(stack)
+        light = await visitor(browser, stack, "light", WIDE)
+        for name, path in pages.items():
+            await take(light, stack, path, name)
+        dark = await visitor(browser, stack, "dark", WIDE)
+        for name in ("overview", "message"):
+            await take(dark, stack, pages[name], f"{name}-dark")
+        await take(await visitor(browser, stack, "light", PHONE), stack, pages["message"], "message-phone")
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
