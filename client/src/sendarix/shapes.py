@@ -69,6 +69,7 @@ class Sent(TypedDict):
     created_at: str
     messages: NotRequired[list[Addressed]]
     warnings: NotRequired[list[Warned]]
+    redrive_of: NotRequired[str]  # of a dead letter that is sent once more
 
 
 class Fault(TypedDict):
@@ -94,6 +95,18 @@ class Batch(TypedDict):
     object: Literal["list"]
     batch_id: str
     data: list[BatchEntry]
+
+
+class Redriven(BatchEntry):
+    """One dead letter of many: sent once more, or refused with `error`."""
+
+    redrive_of: str
+
+
+class Redrives(TypedDict):
+    object: Literal["list"]
+    batch_id: str
+    data: list[Redriven]
 
 
 class Delivery(TypedDict):
@@ -144,6 +157,33 @@ Message = TypedDict(
     },
     total=False,
 )
+
+
+class Decision(TypedDict):
+    """`rule` and `version` name what decided, where something with a name did."""
+
+    at: str
+    kind: str
+    event_id: str
+    rule: str | None
+    version: int | None
+    text: str
+    details: dict[str, Any]
+
+
+class Waiting(TypedDict):
+    """`next_attempt_at`: when it goes, or since when it might; None where it waits for a person."""
+
+    reason: str
+    next_attempt_at: str | None
+    text: str
+
+
+class Explanation(TypedDict):
+    message_id: str
+    status: str
+    waiting: Waiting | None
+    decisions: list[Decision]
 
 
 class MessageFilters(TypedDict, total=False):
@@ -434,6 +474,94 @@ class MetricsAnswer(TypedDict):
     data: list[MetricsRow]
 
 
+class DeadLetterFilters(TypedDict, total=False):
+    """`since` and `until` are of the failure; `redriven`: whether it was sent once more."""
+
+    category: str
+    recipient_domain: str
+    template: str
+    tag: str
+    path: str
+    environment: Literal["live", "test"]
+    redriven: bool
+    since: Moment
+    until: Moment
+
+
+class DeadLetter(TypedDict):
+    """A message that failed for good. `cause` is refused, last_attempt, max_age, feedback or expired."""
+
+    message_id: str
+    recipient: str
+    environment: str
+    category: str | None
+    code: int | None
+    enhanced_code: str | None
+    reply: str | None
+    path: str | None
+    mx_host: str | None
+    template: str | None
+    tags: list[str]
+    attempts: int
+    created_at: str
+    failed_at: str
+    cause: str
+    redriven_as: list[str]
+
+
+class DeadLetterCause(TypedDict):
+    category: str | None
+    enhanced_code: str | None
+    recipient_domain: str
+
+
+class DeadLetterSample(TypedDict):
+    message_id: str
+    reply: str | None
+
+
+class DeadLetterGroup(TypedDict):
+    cause: DeadLetterCause
+    messages: int
+    first_at: str
+    last_at: str
+    sample: DeadLetterSample
+
+
+class AlertFilters(TypedDict, total=False):
+    """Which messages are measured; of live keys, where nothing else is said."""
+
+    tag: str | None
+    template: str | None
+    recipient_domain: str | None
+    provider_group: str | None
+    channel: Literal["api", "batch"] | None
+    path: str | None
+    priority: Priority | None
+    environment: Literal["live", "test"]
+
+
+class AlertCondition(TypedDict, total=False):
+    """One of `above`, `below` and `times`; that many times what the `baseline_seconds` before the window had."""
+
+    above: float
+    below: float
+    times: float
+    baseline_seconds: int
+
+
+class AlertSettings(TypedDict, total=False):
+    """`measure`: queued, delivered, deferred, bounced, complained, unknown, expired, suppressed, or one of the rates."""
+
+    name: str
+    measure: str
+    filters: AlertFilters
+    window_seconds: int
+    condition: AlertCondition
+    minimum: int
+    enabled: bool
+
+
 # What a test key sent, as a mailbox would hold it; content and `raw` (the bytes as they were) only where one is asked for.
 SandboxMail = TypedDict(
     "SandboxMail",
@@ -472,12 +600,30 @@ class Versioned(TypedDict):
     undoable: bool
 
 
+Tier = Literal["critical", "high", "normal", "bulk"]
+
+
+class Alert(Versioned):
+    """`state` is unknown where nobody has looked yet, it is off, or there are too few messages to say."""
+
+    measure: str
+    filters: AlertFilters
+    window_seconds: int
+    condition: AlertCondition
+    minimum: int
+    enabled: bool
+    state: Literal["ok", "raised", "unknown"]
+    since: str | None
+    value: float | None
+    evaluated_at: str | None
+
+
 class RouteMatch(TypedDict, total=False):
     recipient_domains: Sequence[str]
     provider_groups: Sequence[str]
     from_domains: Sequence[str]
     tags: Sequence[str]
-    priorities: Sequence[Literal["critical", "high", "normal", "bulk"]]
+    priorities: Sequence[Tier]
 
 
 class WeightedPath(TypedDict):
@@ -500,6 +646,19 @@ class Route(Versioned):
     paths: list[WeightedPath]
     fallback: list[str]
     tls: Tls | None
+
+
+class RouteExplanation(TypedDict):
+    """Which rule fits, which paths it has, and how such mail is shared out among them now."""
+
+    destination: str
+    provider_group: str
+    rule: dict[str, Any] | None
+    considered: list[dict[str, Any]]
+    paths: list[dict[str, Any]]
+    chosen_first: str | None
+    waits: dict[str, Any] | None
+    policy: dict[str, Any]
 
 
 class UpstreamSettings(TypedDict, total=False):

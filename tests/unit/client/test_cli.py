@@ -95,6 +95,7 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([says(200, SENT)], ["cancel", "msg_1"], [SENT]),
         ([says(200, SENT)], ["reschedule", "msg_1", "2027-01-15T08:00:00Z"], [SENT]),
         ([says(200, {"decisions": []})], ["explain", "msg_1"], [{"decisions": []}]),
+        ([says(200, {"timeline": [EVENT]})], ["trace", "msg_1", "--as-of", "2027-01-15T08:00:00Z"], [EVENT]),
         ([page(EVENT, EVENT, after="c")], ["tail", "--from", "start", "--count", "2"], [EVENT, EVENT]),
         ([page({"name": "t"})], ["templates", "list"], [{"name": "t"}]),
         ([says(200, {"name": "t"})], ["templates", "get", "t"], [{"name": "t"}]),
@@ -150,6 +151,18 @@ def test_a_timeline_for_people_in_which_a_mail_servers_reply_does_nothing() -> N
     assert line.split("  ")[0] == "2027-01-15T08:00:01.000Z"
     assert "a@example.org; attempt 1; 450 4.2.1 [bold]busy[/bold]�[31m; retry_ladder; next at 2027-01-15T08" in line
     assert "\x1b" not in result.stdout
+
+
+def test_an_explanation_for_people() -> None:
+    at, text = "2027-01-15T08:00:00Z", "Attempt 2 of 6 follows."
+    decision = {"at": at, "kind": "retry", "rule": "pol_1", "version": 2, "text": text, "details": {}}
+    waiting = {"reason": "retry_ladder", "next_attempt_at": at, "text": "At its time."}
+    answer = says(200, {"waiting": waiting, "decisions": [decision]})
+    result, server = ran([answer], "explain", "msg_1", "--as-of", at)
+    *_, line, last = result.stdout.splitlines()
+    assert line.split() == [at, "retry", "pol_1", "2", *text.split()]
+    assert last == f"Waits (retry_ladder, {at}): At its time."
+    assert server.asked[0].url.params["as_of"] == at
 
 
 def test_the_records_of_a_domain_for_people() -> None:

@@ -47,6 +47,7 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
     ),
     (messages.release("msg_1"), "POST", "/v1/messages/msg_1/release", {}),
     (messages.explain("msg_1"), "GET", "/v1/messages/msg_1/explain", None),
+    (routes.explain("ada@example.org", tag="otp"), "GET", "/v1/routes/explain", None),
     (events.page("c", types=["message.bounced"], limit=5), "GET", "/v1/events", None),
     (templates.create(WELCOME), "POST", "/v1/templates", WELCOME),
     (templates.listed(), "GET", "/v1/templates", None),
@@ -166,6 +167,15 @@ def test_what_would_be_there_twice_is_not_repeatable() -> None:
 
 
 def test_filters_are_written_as_the_api_reads_them() -> None:
+    asked = routes.explain("ada@example.org", from_="b@example.com", tag="otp", tier="critical")
+    assert dict(asked.request.query) == {
+        "recipient": "ada@example.org",
+        "from": "b@example.com",
+        "tag": "otp",
+        "tier": "critical",
+    }
+    for then in (messages.get("msg_1", as_of=EIGHT), messages.explain("msg_1", as_of=EIGHT)):
+        assert dict(then.request.query) == {"as_of": "2027-01-15T08:00:00+00:00"}
     attempts = webhooks.attempts("whk_1", status="failed", event_id="evt_1")
     assert dict(attempts.request.query) == {"status": "failed", "event_id": "evt_1"}
     listing = messages.listed(from_="b@example.com", metadata={"order": "1042"}, since=EIGHT, status="delivered")

@@ -11,6 +11,8 @@ from sendarix.shapes import Event, MessageFilters
 
 MessageId = Annotated[str, typer.Argument(metavar="ID", help="A message's id, msg_…")]
 _COLUMNS = ("created_at", "status", "message_id", "recipient", "subject")
+AsOf = Annotated[str | None, typer.Option(metavar="TIME", help="As it stood at that time (RFC 3339).")]
+_DECISION_COLUMNS = ("at", "kind", "rule", "version", "text")
 _MESSAGE_COLUMNS = ("time", "type", "details")
 
 
@@ -70,18 +72,25 @@ def reschedule(
         desk.say(f"{message_id} goes out at {at}.", client.messages.reschedule(message_id, at))
 
 
-def explain(context: typer.Context, message_id: MessageId, as_json: AsJson = False) -> None:
-    """Show why a message went as it did."""
+def explain(context: typer.Context, message_id: MessageId, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Show why a message went as it did: decisions in order, and what it waits for."""
     desk = desk_of(context, as_json)
     with desk.client() as client:
-        desk.show(client.messages.explain(message_id))
+        said = client.messages.explain(message_id, as_of=as_of)
+    if as_json:
+        typer.echo(line_of(said))
+        return
+    desk.rows(said["decisions"], _DECISION_COLUMNS)
+    if waiting := said["waiting"]:
+        since = waiting["next_attempt_at"]
+        typer.echo(plain(f"Waits ({waiting['reason']}{f', {since}' if since else ''}): {waiting['text']}"))
 
 
-def trace(context: typer.Context, message_id: MessageId, as_json: AsJson = False) -> None:
+def trace(context: typer.Context, message_id: MessageId, as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Show a message's timeline: its events, oldest first."""
     desk = desk_of(context, as_json)
     with desk.client() as client:
-        timeline = client.messages.get(message_id).get("timeline", [])
+        timeline = client.messages.get(message_id, as_of=as_of).get("timeline", [])
     _events(desk, timeline)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from sendarix.binding import AsyncResource, Resource, ask, ask_async, walk, walk_async
 from sendarix.exchange import Call, Listing, Request, body_of, path_of, query_of
-from sendarix.shapes import Batch, Mail, Message, MessageFilters, Moment, Sent
+from sendarix.shapes import Batch, Explanation, Mail, Message, MessageFilters, Moment, Sent
 
 MAX_BATCH = 1000  # mails in one request
 
@@ -22,9 +22,9 @@ def send_batch(mails: Sequence[Mail], *, strict: bool = False, idempotency_key: 
     return Call(Request("POST", path_of("messages", "batch"), body=body, idempotency_key=idempotency_key))
 
 
-def get(message_id: str) -> Call[Message]:
-    """A message with its timeline."""
-    return Call(Request("GET", path_of("messages", message_id)))
+def get(message_id: str, *, as_of: Moment | None = None) -> Call[Message]:
+    """A message with its timeline; with `as_of` as it stood at that time."""
+    return Call(Request("GET", path_of("messages", message_id), query=query_of({"as_of": as_of})))
 
 
 def listed(**filters: Unpack[MessageFilters]) -> Listing[Message]:
@@ -52,9 +52,9 @@ def release(message_id: str) -> Call[Message]:
     return Call(Request("POST", path_of("messages", message_id, "release"), body=b"{}"))
 
 
-def explain(message_id: str) -> Call[dict[str, Any]]:
-    """Why it went as it did: decisions in order, each with its event."""
-    return Call(Request("GET", path_of("messages", message_id, "explain")))
+def explain(message_id: str, *, as_of: Moment | None = None) -> Call[Explanation]:
+    """Why it went as it did, and what it waits for: decisions in order, each with its event."""
+    return Call(Request("GET", path_of("messages", message_id, "explain"), query=query_of({"as_of": as_of})))
 
 
 def _key_within(mail: Mail) -> str | None:

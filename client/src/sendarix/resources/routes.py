@@ -3,8 +3,8 @@
 from typing import Any, Unpack
 
 from sendarix.binding import AsyncResource, Resource, ask, ask_async, walk, walk_async
-from sendarix.exchange import Call, Listing, Request, body_of, path_of
-from sendarix.shapes import Route, RouteSettings
+from sendarix.exchange import Call, Listing, Request, body_of, path_of, query_of
+from sendarix.shapes import Route, RouteExplanation, RouteSettings, Tier
 
 
 def create(**route: Unpack[RouteSettings]) -> Call[Route]:
@@ -34,6 +34,14 @@ def undo(route_id: str) -> Call[dict[str, Any]]:
     return Call(Request("POST", path_of("routes", route_id, "undo"), body=b"{}", repeatable=False))
 
 
+def explain(
+    recipient: str, *, from_: str | None = None, tag: str | None = None, tier: Tier | None = None
+) -> Call[RouteExplanation]:
+    """Which way such a mail would go now; nothing is sent."""
+    query = query_of({"recipient": recipient, "from": from_, "tag": tag, "tier": tier})
+    return Call(Request("GET", path_of("routes", "explain"), query=query))
+
+
 class Routes(Resource):
     """`client.routes`."""
 
@@ -43,6 +51,7 @@ class Routes(Resource):
     update = ask(update)
     delete = ask(delete)
     undo = ask(undo)
+    explain = ask(explain)
 
 
 class AsyncRoutes(AsyncResource):
@@ -54,3 +63,4 @@ class AsyncRoutes(AsyncResource):
     update = ask_async(update)
     delete = ask_async(delete)
     undo = ask_async(undo)
+    explain = ask_async(explain)
