@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from chassis.ids import MessageIds
 from chassis.log import Incoming
 from schemas.envelope import decode, encode, to_ms
 from schemas.topics import TOPICS
@@ -40,7 +41,7 @@ def test_every_example_of_its_topics_has_a_row(source: str, example: Example) ->
     elif isinstance(row, SandboxRow):
         assert row.mime == orjson.loads(example.value)["data"]["mime"]
     else:
-        assert orjson.loads(row.attempt) == orjson.loads(example.value)["data"]
+        assert orjson.loads(example.value)["data"].items() <= orjson.loads(row.attempt).items()  # defaults are added
 
 
 def test_every_type_of_its_topics_has_an_example() -> None:
@@ -64,6 +65,21 @@ def test_what_an_outcome_says_of_its_attempt() -> None:
     assert (row.reply, row.reason) == ("451 4.7.1 said so", "retry_ladder")
     assert row.next_attempt_at == row.event_time + 30_000
     assert (row.mail_from, row.mail_subject) == ("", "")
+
+
+def test_how_long_it_took_and_that_scheduled_mail_waits_because_it_was_told_to_R33() -> None:
+    life = History(NOW).life("queued", "accepted", "deferred", "delivered")
+    created = to_ms(life[0].data.created_at)  # type: ignore[attr-defined]  # the first is queued
+    rows = [event_row(event, encode(event), Position("t", 0, 1)) for event in life]
+    took = [to_ms(event.time) - created for event in life]
+    assert [row.first_attempt_ms for row in rows] == [-1, -1, took[2], -1]
+    assert [row.delivered_ms for row in rows] == [-1, -1, -1, took[3]]
+    assert [row.path for row in rows] == ["", "main", "main", "main"]
+    ids = MessageIds({1: b"0123456789abcdef"}, 1)
+    known = ids.new(project_id="prj_1", now_ms=NOW, lane="standard", partition=1, scheduled=True)
+    scheduled = History(NOW).life("queued", "accepted", "delivered", message_id=known)[-1]
+    row = event_row(scheduled, encode(scheduled), Position("t", 0, 1))
+    assert (row.first_attempt_ms, row.delivered_ms) == (-1, -1)
 
 
 def test_why_a_message_was_suppressed_or_held() -> None:

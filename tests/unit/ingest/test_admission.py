@@ -270,3 +270,20 @@ async def test_a_suppression_is_answered_when_every_lease_on_the_old_table_is_ov
     # A repeat, as after a 503, publishes the same event again.
     assert published.events == [published.events[0]] * 2
     assert published.events[0][1] == SuppressionAdded.TYPE
+
+
+async def test_who_listens_on_is_looked_at_again_R13() -> None:
+    """A key that was revoked, has expired or is gone; and all of them where a revocation might have been missed."""
+    clock, lease, table = HandClock(), Lease(), KeyTable()
+    admission = Admission(clock, lease, table, Usage(), MemoryRateLimits(clock), replicas=1)
+    digest = hash_of(KEY)
+    assert await admission.lapsed({digest}) == set()
+    assert await admission.lapsed({digest, "another"}) == {"another"}
+    table.row = ROW.model_copy(update={"expires_at": to_timestamp(clock.ms + 1)})
+    assert await admission.lapsed({digest}) == set()
+    clock.ms += 2
+    assert await admission.lapsed({digest}) == {digest}
+    table.row = ROW.model_copy(update={"revoked_at": "2026-01-01T00:00:00.000Z"})
+    assert await admission.lapsed({digest}) == {digest}
+    table.row, lease.fresh = ROW, False
+    assert await admission.lapsed({digest}) == {digest}
