@@ -23,8 +23,8 @@ NOW = to_ms("2026-06-15T12:34:56.789Z")
 HOUR_MS = 3_600_000
 
 
-def asked(*, now_ms: int = NOW, **params: str) -> MetricsQuery:
-    return metrics_query(list(params.items()), now_ms)
+def asked(**params: str) -> MetricsQuery:
+    return metrics_query(list(params.items()), NOW)
 
 
 def starts(zone: str, interval: str, since: str, until: str) -> list[str]:
