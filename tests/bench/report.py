@@ -48,8 +48,11 @@ _BARS: dict[str, tuple[Literal["<=", ">="], float]] = {
     "waiting, with its files: router MB": ("<=", 500),
     "waiting, without its files: router MB": ("<=", 500),
     "sender alone: mails / signatures": (">=", 0.45),
+    "webhooks alone: calls / CPU-s": (">=", 1000),
     "replies after 20 ms: ours / aiosmtplib": (">=", 1.8),
     "batch of 1000 ingest CPU-s per 1,000": ("<=", 0.2),
+    "search: slowest, p95 ms": ("<=", 100),
+    "search: slowest that finds nothing, p95 ms": ("<=", 1000),
     "critical p99 beside bulk over idle, same destination": ("<=", 1.5),
     "critical p99 beside bulk over idle, another destination": ("<=", 1.5),
 }

@@ -14,7 +14,7 @@ _FEWEST_KEY_BYTES, _MOST_KEY_BYTES = 24, 64
 
 
 def keys_of(secrets: str) -> tuple[bytes, ...]:
-    """The HMAC keys of one secret, or of several with spaces between them, newest first. Raises ValueError."""
+    """The HMAC keys of one secret, or of several with spaces between them. Raises ValueError."""
     keys = tuple(_key_of(secret) for secret in secrets.split())
     if not keys:
         raise ValueError("no secret")
