@@ -15,7 +15,8 @@ from schemas.events import MESSAGE_EVENTS, MessageEvent
 from schemas.mail import TERMINAL, WaitReason
 from schemas.routing import PolicyUse
 from schemas.states import MessageState
-from services.analytics.domain.explanation import explain
+from services.analytics.domain.explanation import Kind, explain
+from services.ingest.api import openapi_explained
 from services.router.domain.decision import NOTHING, Context, Given, Unreadable
 from services.router.domain.evolution import evolve
 from services.router.domain.message import decide
@@ -212,6 +213,10 @@ def test_what_is_told_of_a_long_life() -> None:
         ("end", None, None),
     ]
     assert [event.id for event in life.told] == list(dict.fromkeys(d["event_id"] for d in said["decisions"]))
+
+
+def test_the_api_tells_of_the_kinds_that_there_are() -> None:
+    assert openapi_explained.KINDS == get_args(Kind)
 
 
 def test_a_time_that_has_come_is_no_time_to_wait_for() -> None:

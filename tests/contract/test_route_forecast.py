@@ -115,8 +115,9 @@ def _router(
         index.route_changed(route.id, None, route)
     for upstream in upstreams:
         index.upstream_changed(upstream.id, None, upstream)
-    for number, told in enumerate([*senders, *measured]):
-        index.health_changed(f"key-{number}", None, told)
+    told: list[SenderAlive | PathHealth] = [*senders, *measured]
+    for number, one in enumerate(told):
+        index.health_changed(f"key-{number}", None, one)
     for pause in pauses:
         index.control_changed(table.key_of(pause), None, pause)
     return index

@@ -167,8 +167,8 @@ def test_what_would_be_there_twice_is_not_repeatable() -> None:
 
 
 def test_filters_are_written_as_the_api_reads_them() -> None:
-    asked = routes.explain("ada@example.org", from_="b@example.com", tag="otp", tier="critical")
-    assert dict(asked.request.query) == {
+    foretold = routes.explain("ada@example.org", from_="b@example.com", tag="otp", tier="critical")
+    assert dict(foretold.request.query) == {
         "recipient": "ada@example.org",
         "from": "b@example.com",
         "tag": "otp",
