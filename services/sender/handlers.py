@@ -4,31 +4,29 @@ What another began is never sent again; what began here is always reported, also
 gates claims and DATA, never the truth. This module must never decide whether a mail is retried.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import assert_never
 
 from chassis.clock import Clock
-from chassis.log import LogUnavailable, RecordTooLarge
+from chassis.log import LogUnavailable
 from chassis.telemetry import logger
-from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
-from schemas.inputs import AttemptInput, Feedback
+from schemas.deliveries import AttemptStarted, Delivery
 from schemas.tables import Suppression
 from services.sender import metrics
 from services.sender.domain import reports
 from services.sender.domain.history import Await, GiveUp, Repeat, Send, Step, next_step
 from services.sender.domain.mime import Mail, UnsafeHeader, sender_domain
-from services.sender.domain.outcome import Outcome, refused_by_us
+from services.sender.domain.outcome import Outcome
 from services.sender.domain.queue import Candidate
 from services.sender.domain.reports import PostponedFor
-from services.sender.domain.sandbox import complaint_about
 from services.sender.gate import FRESH_WITHIN, SendGate
 from services.sender.ports import (
     BrokerClock,
     Carried,
     Carrier,
     Inputs,
+    Job,
     Journal,
     Mails,
     NoContent,
@@ -39,16 +37,14 @@ from services.sender.ports import (
     Slot,
     Slots,
     Suppressed,
-    Tenure,
     Way,
     Ways,
 )
+from services.sender.telling import LOG_BACK_OFF, Telling, observe
 
 _log = logger("attempts")
 
-_LOG_BACK_OFF = 0.5  # seconds between two tries of what must get into the log
 _LOOK_AGAIN = 0.1  # seconds between two looks at a lease that is not good at the moment
-_POSTPONED_FOR_MS = 1000  # what failed a check may go again almost at once
 _PATH_DOWN_FOR_MS = 1000  # the router knows other paths
 _BUSY_FOR_MS = 30_000  # where memory was short for so long it is not there in a second
 
@@ -60,18 +56,6 @@ class Timing:
     deadline_ms: int  # from the claim to the final dot
     margin_ms: int  # beyond another's deadline, before its attempt is given up
     start_within: float  # seconds
-
-
-@dataclass(slots=True)
-class Job:
-    """One delivery at hand. `begun`: a claim may be in the log; from then on the job ends with a report, come what may."""
-
-    delivery: Delivery
-    project_id: str
-    landed_ms: int
-    tenure: Tenure
-    begun: bool = False
-    owner: str = ""  # in the journal; given when it is carried out
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,7 @@ class Attempts:
         self._clock = clock
         self._broker_clock = broker_clock
         self._journal = journal
-        self._inputs = inputs
+        self._telling = Telling(journal, inputs, suppressed, clock, broker_clock)
         self._suppressed = suppressed
         self._mails = mails
         self._ways = ways
@@ -139,12 +123,12 @@ class Attempts:
                         return True
                 case Repeat(recorded=recorded):
                     metrics.RETOLD.labels(recorded.outcome).inc()
-                    await self._tell(job, recorded)
+                    await self._telling.tell(job, recorded)
                     return True
                 case Await(until_ms=until_ms):
                     await self._clock.sleep(max(0, until_ms - self._now_ms()) / 1000)
                 case GiveUp(claim=claim):
-                    await self._give_up(job, claim)
+                    await self._telling.give_up(job, claim)
                 case _:
                     assert_never(step)
         return False
@@ -155,7 +139,7 @@ class Attempts:
                 history = await self._journal.history(job.delivery)
             except LogUnavailable as error:
                 _log.warning("journal_unavailable", reason=str(error))
-                await self._clock.sleep(_LOG_BACK_OFF)
+                await self._clock.sleep(LOG_BACK_OFF)
             else:
                 now_ms, margin_ms = self._now_ms(), self._timing.margin_ms
                 return next_step(history, job.delivery.dispatch, now_ms=now_ms, margin_ms=margin_ms)
@@ -167,7 +151,7 @@ class Attempts:
         delivery = job.delivery
         if (found := await self._known_suppression(job)) is not None:
             if given_back := await self._give_back(job):
-                await self._refuse(job, found)
+                await self._telling.refuse(job, found)
             return given_back
         way = await self._way(job)
         if isinstance(way, PathDown):
@@ -185,7 +169,7 @@ class Attempts:
             return Way(path, job.delivery.destination)
         began = self._clock.monotonic()
         way = await self._ways.of(job.delivery, job.project_id)
-        self._observe("way", began)
+        observe(self._clock, "way", began)
         return way
 
     async def _send_by(self, job: Job, way: Way) -> bool:
@@ -198,10 +182,10 @@ class Attempts:
                 self._mails.written(delivery, job.project_id, within=within) as mail,
                 self._slots.slot(way, candidate, within=within) as slot,
             ):
-                self._observe("wait", began)
+                observe(self._clock, "wait", began)
                 transaction = await self._transact(job, _Going(mail, way, slot))
         except UnsafeHeader as error:
-            await self._tell_unwritable(job, error)
+            await self._telling.tell_unwritable(job, error)
             return True
         except NoContent as error:
             _log.error("content_unavailable", message_id=delivery.message_id, reason=str(error))
@@ -216,14 +200,14 @@ class Attempts:
         """No attempt is used. Whether it is settled; False: look at the journal again."""
         if given_back := await self._give_back(job):
             metrics.POSTPONED.labels(reason).inc()
-            await self._postpone(job, until_ms, reason)
+            await self._telling.postpone(job, until_ms, reason)
         return given_back
 
     async def _settled(self, job: Job, transaction: tuple[Carried, int] | None) -> bool:
         """False where another holds the attempt: look at the journal again."""
         if transaction is None:
             return False
-        await self._settle(job, *transaction)
+        await self._telling.settle(job, *transaction)
         return True
 
     async def _give_back(self, job: Job) -> bool:
@@ -233,8 +217,7 @@ class Attempts:
         other: a cancel that is granted meanwhile would be followed by the mail. So the journal has it first. Who claims
         behind it in the log finds it (`given_back`), whose claim stands before it is found here.
         """
-        record = reports.not_sent(job.delivery, job.owner)
-        await self._until_logged(lambda: self._journal.record(record, job.project_id, read_back=True))
+        await self._telling.not_sent(job)
         step = await self._next_step(job)
         return isinstance(step, Repeat) and step.recorded.outcome == "not_sent"
 
@@ -242,7 +225,7 @@ class Attempts:
         """Of a table that is fresh now, however long that takes."""
         while not self._suppressed.fresh():
             await self._suppressed.wait_fresh(FRESH_WITHIN)
-        return self._find(job)
+        return self._telling.find(job)
 
     async def _transact(self, job: Job, going: _Going | Outcome) -> tuple[Carried, int] | None:
         """Steps 1 and 2: how it ended, and when it started (ms). None where another holds the attempt.
@@ -254,7 +237,7 @@ class Attempts:
         # 1 the claim
         began = self._clock.monotonic()
         claim = await self._claim(job)
-        self._observe("claim", began)
+        observe(self._clock, "claim", began)
         if claim is None:
             return Carried("lease"), self._now_ms()
         if (claim.owner, claim.dispatch) != (job.owner, job.delivery.dispatch):
@@ -262,7 +245,7 @@ class Attempts:
             return None
         if self._journal.given_back(job.delivery):  # by another, while we claimed it
             return Carried("lease"), claim.started_at_ms
-        if self._is_too_late(job):  # only now that nobody else can have begun
+        if self._telling.is_too_late(job):  # only now that nobody else can have begun
             return Carried("expired"), claim.started_at_ms
         if isinstance(going, Outcome):
             return Carried(going), claim.started_at_ms
@@ -275,11 +258,11 @@ class Attempts:
             project_id=job.project_id,
             recipient=job.delivery.recipient,
             tags=job.delivery.tags,
-            is_too_late=lambda: self._is_too_late(job),
+            is_too_late=lambda: self._telling.is_too_late(job),
             deadline_is_over=lambda: self._now_ms() >= claim.deadline_ms,
         )
         carried = await self._carry(job, going, gate, dot_by)
-        self._observe("smtp", began)
+        observe(self._clock, "smtp", began)
         return carried, claim.started_at_ms
 
     async def _carry(self, job: Job, going: _Going, gate: SendGate, dot_by: float) -> Carried:
@@ -307,101 +290,17 @@ class Attempts:
                 return await self._journal.claim(started, job.project_id)
             except LogUnavailable as error:  # it may be there, or land yet: ask again; of ours the first one counts
                 _log.warning("claim_unconfirmed", message_id=job.delivery.message_id, reason=str(error))
-                await self._clock.sleep(_LOG_BACK_OFF)
+                await self._clock.sleep(LOG_BACK_OFF)
             if not self._may_begin(job):
                 return None
 
-    async def _settle(self, job: Job, carried: Carried, started_at_ms: int) -> None:
-        """Steps 3 and 4: they succeed, however long it takes."""
-        ended, delivery, owner = carried.ended, job.delivery, job.owner
-        if isinstance(ended, Outcome):
-            metrics.ATTEMPTS.labels(ended.outcome, ended.phase).inc()
-            now_ms = self._now_ms()
-            record = reports.recorded(delivery, owner, ended, carried.hop, started_at_ms=started_at_ms, now_ms=now_ms)
-        else:
-            metrics.POSTPONED.labels(ended).inc()
-            _log.info("attempt_stopped", message_id=delivery.message_id, reason=ended)
-            record = reports.not_sent(delivery, owner)
-        # 3 the outcome
-        began = self._clock.monotonic()
-        await self._until_logged(lambda: self._journal.record(record, job.project_id))
-        self._observe("record", began)
-        # 4 the router
-        await self._tell(job, record)
-
-    # --- another has begun ---
-
-    async def _give_up(self, job: Job, claim: AttemptStarted) -> None:
-        """Its owner can't send any more, and has said nothing: unknown. Whether that came first, the journal tells."""
-        _log.warning("attempt_given_up", message_id=claim.message_id, attempt=claim.attempt, owner=claim.owner)
-        record = reports.given_up(claim, job.delivery, now_ms=self._now_ms())
-        await self._until_logged(lambda: self._journal.record(record, job.project_id, read_back=True))
-
-    # --- telling the router ---
-
-    async def _tell(self, job: Job, record: AttemptRecorded) -> None:
-        """Of a dispatch that was given back it is told why: suppressed, too late, or merely postponed."""
-        if record.outcome != "not_sent":
-            await self._report(job, reports.ended(job.delivery, record))
-            if (complaint := complaint_about(job.delivery, record)) is not None:
-                await self._report(job, complaint)
-        elif (found := self._find(job)) is not None:
-            await self._refuse(job, found)
-        elif self._is_too_late(job):
-            await self._expire(job)
-        else:
-            await self._postpone(job, self._now_ms() + _POSTPONED_FOR_MS, "busy")
-
-    async def _tell_unwritable(self, job: Job, error: UnsafeHeader) -> None:
-        """Nothing of it was or will be sent, so it needs no claim."""
-        _log.error("mail_can_not_be_written", message_id=job.delivery.message_id, reason=str(error))
-        now_ms, ended = self._now_ms(), refused_by_us(554, "5.6.0", "the mail can not be written")
-        record = reports.recorded(job.delivery, job.owner, ended, reports.Hop(), started_at_ms=now_ms, now_ms=now_ms)
-        await self._tell(job, record)
-
-    async def _refuse(self, job: Job, found: Suppression) -> None:
-        metrics.REFUSED.inc()
-        await self._report(job, reports.refused(job.delivery, found))
-
-    async def _expire(self, job: Job) -> None:
-        metrics.EXPIRED.inc()
-        await self._report(job, reports.expired(job.delivery))
-
-    async def _postpone(self, job: Job, until_ms: int, reason: PostponedFor) -> None:
-        await self._report(job, reports.postponed(job.delivery, until_ms, reason))
-
-    async def _report(self, job: Job, report: AttemptInput | Feedback) -> None:
-        began = self._clock.monotonic()
-        await self._until_logged(lambda: self._inputs.report(report, job.project_id))
-        self._observe("report", began)
-
-    # --- what they all need ---
-
-    async def _until_logged(self, append: Callable[[], Awaitable[None]]) -> None:
-        """Again and again, under the same id. A record that its topic does not take is a bug, and stops the service."""
-        while True:
-            try:
-                return await append()
-            except RecordTooLarge:
-                raise
-            except LogUnavailable as error:
-                _log.warning("append_unconfirmed", reason=str(error))
-            await self._clock.sleep(_LOG_BACK_OFF)
-
-    def _find(self, job: Job) -> Suppression | None:
-        return self._suppressed.find(job.project_id, job.delivery.recipient, job.delivery.tags)
-
-    def _is_too_late(self, job: Job) -> bool:
-        return reports.too_late(job.delivery, self._now_ms())
+    # --- what both need ---
 
     def _may_begin(self, job: Job) -> bool:
         return not job.tenure.over and self._rights.holds(job.tenure.topic, job.tenure.partition)
 
     def _now_ms(self) -> int:
         return self._broker_clock.broker_now_ms()
-
-    def _observe(self, step: str, began: float) -> None:
-        metrics.STEP_SECONDS.labels(step).observe(self._clock.monotonic() - began)
 
 
 def _candidate(delivery: Delivery) -> Candidate:

@@ -16,8 +16,8 @@ from chassis.telemetry import logger, traceparent
 from schemas.deliveries import DELIVERIES, Delivery
 from schemas.envelope import decode
 from services.sender import metrics
-from services.sender.handlers import Attempts, Job
-from services.sender.ports import BrokerClock, Tenure
+from services.sender.handlers import Attempts
+from services.sender.ports import BrokerClock, Job, Tenure
 
 _log = logger("intake")
 

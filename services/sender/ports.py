@@ -29,6 +29,18 @@ class Tenure:
     over: bool = False
 
 
+@dataclass(slots=True)
+class Job:
+    """One delivery at hand. `begun`: a claim may be in the log; from then on the job ends with a report, come what may."""
+
+    delivery: Delivery
+    project_id: str
+    landed_ms: int
+    tenure: Tenure
+    begun: bool = False
+    owner: str = ""  # in the journal; given when it is carried out
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Where a connection leads. `opportunistic` encrypts where it can and trusts any certificate; `required` verifies it.

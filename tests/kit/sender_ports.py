@@ -19,8 +19,8 @@ from services.sender.domain.outcome import Outcome
 from services.sender.domain.queue import Candidate
 from services.sender.domain.reports import Hop
 from services.sender.domain.sandbox import answer_to
-from services.sender.handlers import Attempts, Job, Timing
-from services.sender.ports import Carried, Gate, NoContent, NoRoom, PathDown, Tenure, Way
+from services.sender.handlers import Attempts, Timing
+from services.sender.ports import Carried, Gate, Job, NoContent, NoRoom, PathDown, Tenure, Way
 
 TIMING = Timing(deadline_ms=60_000, margin_ms=5_000, start_within=600)
 PROJECT = "prj_06GC8M3CFE0000000000000001"
