@@ -19,25 +19,30 @@ from tests.bench.measure import Bench
 from tests.bench.processes import beside
 from tests.bench.report import Figures, shown, worst
 from tests.bench.rival import postfix_and_opendkim
+from tests.bench.search import search
 from tests.bench.taken import Taken, slow_mark
 from tests.bench.tarpit import others_beside_a_tarpit
+from tests.bench.webhooks import webhooks_alone
 from tests.kit.stack import ROOT, Stack
 
 _DOCUMENT = ROOT / "docs" / "performance.md"
 _SENDER_SECONDS = 20.0
+_CALLS_PER_SECOND = 500  # of the measurement: how many calls it makes
 _SINK, _BARE = 53, 54  # offsets from the port base, behind the stack's own
 
 
 # Without a stack beside them, so that all of the machine is theirs.
-_APART = ("sender", "postfix")
+_APART = ("sender", "postfix", "search", "webhooks")
 PHASES = (*_APART, "bare", "idle", "accept", "batch", "path", "signed", "latency", "naive", "bulk", "tarpit")
 
 
-async def bench(seconds: float, runs: int, port_base: int, folder: Path, only: Sequence[str]) -> list[Figures]:
+async def bench(
+    seconds: float, runs: int, port_base: int, folder: Path, only: Sequence[str], messages: Sequence[int]
+) -> list[Figures]:
     sink_file, sink_port = folder / "taken", port_base + _SINK
     with beside("tests.bench.sink", sink_port, str(sink_file)):
         taken = Taken(sink_file)
-        found = [await _apart(seconds, sink_port, taken, only) for _ in range(runs)]
+        found = [await _apart(seconds, sink_port, taken, only, messages) for _ in range(runs)]
         if set(only) <= set(_APART):
             return found
         stack = Stack(folder / "run", port_base, {"UPSTREAM": f"127.0.0.1:{sink_port}"})
@@ -50,12 +55,16 @@ async def bench(seconds: float, runs: int, port_base: int, folder: Path, only: S
         return found
 
 
-async def _apart(seconds: float, sink_port: int, taken: Taken, only: Sequence[str]) -> Figures:
+async def _apart(seconds: float, sink_port: int, taken: Taken, only: Sequence[str], messages: Sequence[int]) -> Figures:
     figures: Figures = {}
     if "sender" in only:
         figures |= await _sender_alone(min(seconds, _SENDER_SECONDS))
     if "postfix" in only:
         figures |= await postfix_and_opendkim(seconds, sink_port, taken)
+    if "search" in only:
+        figures |= await search(messages)
+    if "webhooks" in only:
+        figures |= await webhooks_alone(round(seconds * _CALLS_PER_SECOND))
     return figures
 
 
@@ -93,11 +102,12 @@ def main() -> None:
     arguments.add_argument(
         "--only", nargs="+", choices=PHASES, default=PHASES, help="of the measurements", metavar="PHASE"
     )
+    arguments.add_argument("--messages", type=int, nargs="+", default=[1_000_000], help="of search: sizes of its table")
     arguments.add_argument("--keep", action="store_true", help="append the report to docs/performance.md")
     given = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="sendarix-bench-"))
     try:
-        found = uvloop.run(bench(given.seconds, given.runs, given.port_base, folder, given.only))
+        found = uvloop.run(bench(given.seconds, given.runs, given.port_base, folder, given.only, given.messages))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     day = dt.datetime.now(tz=dt.UTC).date()

@@ -1,17 +1,31 @@
 """The questions about messages: a page of them, one, and its timeline."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from chassis.ids import encode_base32
-from services.analytics.adapters.questions import Conditions, Questions, Values, select
-from services.analytics.domain.message_filters import MessageFilters, MessagesQuery
+from services.analytics.adapters.message_search import MessageSearch
+from services.analytics.adapters.questions import Questions, Values, select
+from services.analytics.domain.message_filters import MessagesQuery
 from services.analytics.domain.messages import Message, Outcome
 
 # `latest` and `outcome` whole, never a part of them (m0001_tables.py says why).
-_MESSAGE = """
-    message_id, recipient, mail_from, mail_subject, tags, metadata, toUnixTimestamp64Milli(created_at), attempts,
-    latest, outcome
+_MERGED = """
+    message_id, recipient, mail_from, mail_subject, tags, metadata, toUnixTimestamp64Milli(created_at) AS created_ms,
+    attempts, latest, outcome
 """
+_CHOSEN = ["message_id IN {ids:Array(String)}"]
+_FACTS = "message_id, any(template) AS template, any(channel) AS channel, any(environment) AS environment"
+_BY_MESSAGE = "GROUP BY message_id"
+_MESSAGES = f"""
+    SELECT
+        message_id, recipient, mail_from, mail_subject, tags, metadata, created_ms, attempts, latest, outcome,
+        template, channel, environment, path
+    FROM ({select(_MERGED, "messages FINAL", _CHOSEN, where="PREWHERE")}) AS merged
+    LEFT JOIN ({select(_FACTS, "message_facts", _CHOSEN, _BY_MESSAGE)}) AS facts USING (message_id)
+    LEFT JOIN ({select("message_id, substring(max(path_at), 11) AS path", "message_states", _CHOSEN, _BY_MESSAGE)}) AS states
+    USING (message_id)
+    ORDER BY message_id DESC
+"""  # noqa: S608  # words of this module
 
 
 class ClickHouseMessages:
@@ -19,18 +33,16 @@ class ClickHouseMessages:
 
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
+        self._search = MessageSearch(questions)
 
     async def messages(self, project_id: str, query: MessagesQuery, *, count: int) -> list[Message]:
         """The page's ids are found first, on few columns; only they are read whole and merged."""
-        page, values = _page_of_messages(query, count)
-        chosen = [f"message_id IN ({page})"]
-        statement = select(_MESSAGE, "messages FINAL", chosen, "ORDER BY message_id DESC", where="PREWHERE")
-        return [_message(row) for row in await self._questions.ask("messages", statement, project_id, values)]
+        ids = await self._search.ids(project_id, query, count=count)
+        return await self._read("messages", project_id, ids) if ids else []
 
     async def message(self, project_id: str, message_id: str) -> Message | None:
-        statement = select(_MESSAGE, "messages FINAL", ["message_id = {id:String}"], where="PREWHERE")
-        rows = await self._questions.ask("message", statement, project_id, {"id": message_id})
-        return _message(rows[0]) if rows else None
+        found = await self._read("message", project_id, [message_id])
+        return found[0] if found else None
 
     async def timeline(self, project_id: str, message_id: str, last_sequence: int) -> list[str]:
         conditions = ["subject = {id:String}", "sequence <= {last:UInt32}"]
@@ -43,73 +55,14 @@ class ClickHouseMessages:
         statement = "SELECT 1 FROM messages WHERE project_id != {project:String} AND message_id = {id:String} LIMIT 1"
         return bool(await self._questions.ask("belongs_elsewhere", statement, project_id, {"id": message_id}))
 
-
-def _page_of_messages(query: MessagesQuery, count: int) -> tuple[str, Values]:
-    """The SELECT of a page's ids, newest first.
-
-    What all rows of a message have in common is asked of any of its rows: one row per id, no merge, and the indexes
-    help. What changes, or stands in one row only, needs the merged row; where few messages can have what else is asked
-    for, they are found first.
-    """
-    values: Values = {"count": count}
-    filters = query.filters
-    bounds, lasting = _bounds(filters, query.after, values), _lasting(filters, values)
-    merged = _merged(filters, values)
-    order, limit = "ORDER BY project_id, message_id DESC", "LIMIT {count:UInt32}"
-    if not merged:
-        tail = f"{order} LIMIT 1 BY message_id {limit}"
-        return select("message_id", "messages", [*bounds, *lasting], tail), values
-    if filters.recipient is not None or filters.metadata:
-        lasting = [f"message_id IN ({select('message_id', 'messages', [*bounds, *lasting])})"]
-    return select("message_id", "messages FINAL", [*bounds, *lasting, *merged], f"{order} {limit}"), values
-
-
-def _bounds(filters: MessageFilters, after: str | None, values: Values) -> Conditions:
-    """Times and cursor as a range of ids: ids begin with their time."""
-    found: Conditions = []
-    for name, operator, ms in (("since", ">=", filters.since_ms), ("until", "<", filters.until_ms)):
-        if ms is not None:
-            found.append(f"message_id {operator} {{{name}:String}}")
-            values[name] = f"msg_{encode_base32(ms << 112, 32)}"
-    if after is not None:
-        found.append("message_id < {after:String}")
-        values["after"] = after
-    return found
-
-
-def _lasting(filters: MessageFilters, values: Values) -> Conditions:
-    found: Conditions = []
-    for name, condition, value in (
-        ("recipient", "lowerUTF8(recipient) = lowerUTF8({recipient:String})", filters.recipient),
-        ("domain", "recipient_domain = {domain:String}", filters.recipient_domain),
-        ("tag", "has(tags, {tag:String})", filters.tag),
-    ):
-        if value is not None:
-            found.append(condition)
-            values[name] = value
-    for number, (key, value) in enumerate(sorted(filters.metadata.items())):
-        # The index is on the values alone; the second half makes the answer exact.
-        found.append(f"has(mapValues(metadata), {{value{number}:String}})")
-        found.append(f"metadata[{{key{number}:String}}] = {{value{number}:String}}")
-        values |= {f"key{number}": key, f"value{number}": value}
-    return found
-
-
-def _merged(filters: MessageFilters, values: Values) -> Conditions:
-    found: Conditions = []
-    for name, condition, value in (
-        ("status", "substring(status_at, 11) = {status:String}", filters.status),
-        ("sender", "mail_from_address = {sender:String}", filters.sender),
-        ("subject", "positionCaseInsensitiveUTF8(mail_subject, {subject:String}) > 0", filters.subject),
-    ):
-        if value is not None:
-            found.append(condition)
-            values[name] = value
-    return found
+    async def _read(self, name: str, project_id: str, ids: Sequence[str]) -> list[Message]:
+        rows = await self._questions.ask(name, _MESSAGES, project_id, {"ids": ids})
+        return [_message(row) for row in rows]
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    message_id, recipient, sender, subject, tags, metadata, created_at, attempts, latest, outcome = row
+    message_id, recipient, sender, subject, tags, metadata, created_at, attempts, latest, outcome, *facts = row
+    template, channel, environment, path = facts
     return Message(
         message_id=message_id,
         sequence=latest["sequence"],
@@ -132,4 +85,8 @@ def _message(row: tuple[Any, ...]) -> Message:
         )
         if outcome["sequence"]
         else None,
+        template=template,
+        channel=channel,
+        environment=environment,
+        path=path,
     )

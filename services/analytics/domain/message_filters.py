@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import get_args
 
-from schemas.mail import Status
+from schemas.mail import Category, Channel, Status
 from services.analytics.domain.cursors import fingerprint, read_message_cursor
 from services.analytics.domain.parameters import Fault, Parameters, Reader, one_of, text_value, time_value
 from services.analytics.domain.rows import address_of
 
 MAX_METADATA_FILTERS = 10
 _STATUSES: tuple[str, ...] = get_args(Status)
+_CATEGORIES: tuple[str, ...] = get_args(Category)
+_CHANNELS: tuple[str, ...] = get_args(Channel)
 _METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 
 
@@ -25,15 +27,17 @@ class MessageFilters:
     sender: str | None = None
     subject: str | None = None
     tag: str | None = None
+    template: str | None = None
+    path: str | None = None
+    error_category: str | None = None
+    channel: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     since_ms: int | None = None  # created at or after
     until_ms: int | None = None  # created before
 
     @property
     def fingerprint(self) -> str:
-        pairs = [part for pair in sorted(self.metadata.items()) for part in pair]
-        rest = (self.status, self.recipient, self.recipient_domain, self.sender, self.subject, self.tag)
-        return fingerprint(*(repr(value) for value in (*rest, self.since_ms, self.until_ms)), *pairs)
+        return fingerprint(repr(asdict(self) | {"metadata": sorted(self.metadata.items())}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,10 @@ def messages_query(parameters: Parameters) -> MessagesQuery:
         sender=reader.take("from", lambda text: address_of(text_value(text))),
         subject=reader.take("subject", text_value),
         tag=reader.take("tag", text_value),
+        template=reader.take("template", text_value),
+        path=reader.take("path", text_value),
+        error_category=reader.take("error_category", one_of(_CATEGORIES)),
+        channel=reader.take("channel", one_of(_CHANNELS)),
         metadata=_metadata(reader),
         since_ms=reader.take("since", time_value),
         until_ms=reader.take("until", time_value),

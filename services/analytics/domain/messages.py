@@ -46,6 +46,10 @@ class Message:
     next_attempt_at: int
     reason: str
     outcome: Outcome | None
+    template: str
+    channel: str
+    environment: str
+    path: str
 
 
 def message_view(message: Message) -> Json:
@@ -58,6 +62,10 @@ def message_view(message: Message) -> Json:
         "subject": message.subject or None,
         "tags": list(message.tags),
         "metadata": dict(message.metadata),
+        "template": message.template or None,
+        "channel": message.channel or None,
+        "path": message.path or None,
+        "environment": message.environment or None,
         "created_at": to_timestamp(message.created_at),
         "updated_at": to_timestamp(message.updated_at),
         "scheduled_time": time_or_none(message.next_attempt_at) if message.status == "scheduled" else None,

@@ -37,6 +37,10 @@ async def test_one_message_with_its_timeline_byte_for_byte_R30(bench: Bench, his
         "subject": "Your code",
         "tags": ["otp"],
         "metadata": {"order": "1042"},
+        "template": None,
+        "channel": "api",
+        "path": "main",
+        "environment": "live",
         "created_at": created_at,
         "updated_at": life[-1].time,
         "scheduled_time": None,
@@ -225,11 +229,12 @@ async def test_messages_that_arrive_while_one_walks_do_not_disturb(bench: Bench,
 
 
 async def test_bad_parameters_are_a_422_in_the_error_shape_R30(bench: Bench) -> None:
-    status, body = await bench.api.call("/v1/messages", limit=0, status="done", template="x")
+    wrong = {"limit": "0", "status": "done", "error_category": "bad", "channel": "post", "order": "x"}
+    status, body = await bench.api.call("/v1/messages", **wrong)
     assert (status, body["error"]["code"]) == (422, "validation_error")
-    assert {error["field"] for error in body["errors"]} == {"limit", "status", "template"}
+    assert {error["field"] for error in body["errors"]} == set(wrong)
     assert body["request_id"].startswith("req_")
-    status, body = await bench.api.call("/v1/messages", template="x")
+    status, body = await bench.api.call("/v1/messages", order="x")
     assert (status, body["error"]["code"]) == (422, "unsupported_field")
     status, _ = await bench.api.call("/v1/events", after="junk")
     assert status == 422
@@ -241,7 +246,7 @@ async def test_bad_parameters_are_a_422_in_the_error_shape_R30(bench: Bench) -> 
 @given(text=st.text(min_size=1, max_size=40))
 async def test_any_text_is_bound_never_run(bench: Bench, text: str) -> None:
     """Values reach ClickHouse as values: whatever stands in them, the answer is an empty list (R28 in spirit)."""
-    for name in ("recipient", "recipient_domain", "from", "subject", "tag", f"metadata[{text}]"):
+    for name in ("recipient", "recipient_domain", "from", "subject", "tag", "template", "path", f"metadata[{text}]"):
         status, body = await bench.api.call("/v1/messages", **{name: text})
         assert status in (200, 422), body
         if status == 200:

@@ -15,7 +15,7 @@ from services.analytics.domain.parameters import InvalidQuery, Parameters, no_pa
 A_MESSAGE = MessageIds({1: b"0123456789abcdef"}, 1).new(project_id="p", now_ms=1, lane="standard", partition=0).text
 NAMES = [
     "status", "recipient", "recipient_domain", "from", "subject", "tag", "since", "until", "limit", "after", "types",
-    "metadata[a]", "metadata[]", "metadata", "metadata[a]]", "template", "",
+    "metadata[a]", "metadata[]", "metadata", "metadata[a]]", "template", "path", "error_category", "channel", "",
 ]  # fmt: skip
 VALUES = ["", "25", "0", "101", "-1", "１２", "delivered", "2026-01-01T00:00:00Z", "2026-01-01", "e30", "W10", "bnVsbA"]
 PARAMETERS = st.lists(st.tuples(st.sampled_from(NAMES) | st.text(), st.sampled_from(VALUES) | st.text()), max_size=6)
@@ -36,6 +36,10 @@ def test_all_filters_together() -> None:
             ("from", "Shop <Hello@example.com>"),
             ("subject", "code"),
             ("tag", "otp"),
+            ("template", "tpl_1"),
+            ("path", "mx:main"),
+            ("error_category", "mailbox_full"),
+            ("channel", "batch"),
             ("metadata[order]", "7"),
             ("metadata[a[b]]", "8"),
             ("since", "2026-01-01T02:00:00+02:00"),
@@ -50,6 +54,10 @@ def test_all_filters_together() -> None:
         sender="hello@example.com",
         subject="code",
         tag="otp",
+        template="tpl_1",
+        path="mx:main",
+        error_category="mailbox_full",
+        channel="batch",
         metadata={"order": "7", "a[b]": "8"},
         since_ms=to_ms("2026-01-01T00:00:00Z"),
         until_ms=to_ms("2026-01-02T00:00:00Z") + 500,
@@ -66,7 +74,7 @@ def test_an_offset_whose_plus_was_not_escaped_is_meant_as_one() -> None:
 def test_all_faults_at_once_and_unknown_parameters_are_faults_R30() -> None:
     parameters = [
         ("status", "done"), ("limit", "101"), ("since", "yesterday"), ("until", "2026-01-01"), ("after", "x"),
-        ("tag", ""), ("subject", "s" * 1001), ("template", "otp"), ("recipient", "a@b"), ("recipient", "c@d"),
+        ("tag", ""), ("subject", "s" * 1001), ("error_category", "bad"), ("channel", "post"), ("tags", "otp"), ("recipient", "a@b"), ("recipient", "c@d"),
     ]  # fmt: skip
     assert faults(parameters) == {
         ("status", "invalid_value"),
@@ -76,7 +84,9 @@ def test_all_faults_at_once_and_unknown_parameters_are_faults_R30() -> None:
         ("after", "invalid_cursor"),
         ("tag", "empty"),
         ("subject", "too_long"),
-        ("template", "unsupported_field"),
+        ("error_category", "invalid_value"),
+        ("channel", "invalid_value"),
+        ("tags", "unsupported_field"),
         ("recipient", "repeated"),
     }
 

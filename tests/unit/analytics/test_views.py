@@ -25,6 +25,10 @@ KNOWN = Message(
     next_attempt_at=AT,
     reason="scheduled",
     outcome=None,
+    template="tpl_1",
+    channel="api",
+    environment="live",
+    path="",
 )
 
 
