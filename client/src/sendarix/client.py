@@ -7,7 +7,9 @@ from typing import Self
 
 import httpx
 
+from sendarix.resources.alerts import Alerts, AsyncAlerts
 from sendarix.resources.api_keys import ApiKeys, AsyncApiKeys
+from sendarix.resources.dead_letters import AsyncDeadLetters, DeadLetters
 from sendarix.resources.domains import AsyncDomains, Domains
 from sendarix.resources.events import AsyncEvents, Events
 from sendarix.resources.ledger import AsyncLedger, Ledger
@@ -53,6 +55,8 @@ class Sendarix:
         self.events = Events(session)
         self.metrics = Metrics(session)
         self.ledger = Ledger(session)
+        self.dead_letters = DeadLetters(session)
+        self.alerts = Alerts(session)
         self.templates = Templates(session)
         self.suppressions = Suppressions(session)
         self.domains = Domains(session)
@@ -95,6 +99,8 @@ class AsyncSendarix:
         self.events = AsyncEvents(session)
         self.metrics = AsyncMetrics(session)
         self.ledger = AsyncLedger(session)
+        self.dead_letters = AsyncDeadLetters(session)
+        self.alerts = AsyncAlerts(session)
         self.templates = AsyncTemplates(session)
         self.suppressions = AsyncSuppressions(session)
         self.domains = AsyncDomains(session)

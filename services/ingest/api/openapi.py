@@ -78,8 +78,6 @@ _QUERY: Mapping[str, Schema] = {
     "provider_group": STRING,
     "lane": {"type": "string", "enum": list(get_args(Lane))},
     "category": CATEGORY,
-    "path": STRING,
-    "template": STRING,
     "redriven": BOOLEAN,
     "message_ids": STRING,
     **METRICS_QUERY,
@@ -91,7 +89,7 @@ _OF_SUPPRESSIONS = ("reason", "origin", "tag", "search")
 _HTML, _TEXT = "text/html", "text/plain"
 _ONE_TEMPLATE, _ONE_MESSAGE = "/v1/templates/{name_or_id}", "/v1/messages/{message_id}"
 _ONE_QUEUE, _ONE_ALERT = "/v1/queues/{queue}", "/v1/alerts/{alert_id}"
-_OF_LETTERS = ("category", "recipient_domain", "template", "tag", "path", "since", "until", "redriven")
+_OF_LETTERS = ("category", "recipient_domain", "template", "tag", "path", "environment", "since", "until", "redriven")
 _ONE_LETTER = "/v1/dead-letters/{message_id}"
 
 

@@ -36,6 +36,9 @@ RECORD = {
     "status": "wrong",
     "found": ["v=spf1 -all\x1b[31m"],
 }
+LETTER = {"message_id": "msg_1", "redrive_of": "msg_0", "cause": "refused"}
+LETTER_GROUP = {"cause": {"category": "ip_blocked"}, "messages": 3, "sample": {"reply": "550"}}
+ALERT = {"id": "alr_1", "state": "raised", "filters": {"tag": "otp", "path": None}}
 DOMAIN = {"id": "dom_1", "domain": "a.example", "status": "verified", "records": [RECORD]}
 
 
@@ -111,6 +114,16 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([says(200, {"paused": True})], ["queues", "pause", "b.example", "--reason", "x"], [{"paused": True}]),
         ([says(200, {"paused": False})], ["queues", "resume", "b.example"], [{"paused": False}]),
         ([says(200, {"paused": False})], ["queues", "flush", "google", "--kind", "provider_group"], [{"paused": False}]),
+        ([page(LETTER)], ["dead-letters", "list", "--where", "tag=otp"], [LETTER]),
+        ([page(LETTER_GROUP)], ["dead-letters", "groups", "--since", "2027-01-15T08:00:00Z"], [LETTER_GROUP]),
+        ([says(200, LETTER)], ["dead-letters", "show", "msg_1"], [LETTER]),
+        ([says(202, {"data": [LETTER]})], ["dead-letters", "redrive", "msg_1", "--key", "k"], [LETTER]),
+        ([says(202, {"data": [LETTER]})], ["dead-letters", "redrive", "--where", "category=ip_blocked"], [LETTER]),
+        ([page(ALERT)], ["alerts", "list"], [ALERT]),
+        ([says(201, ALERT)], ["alerts", "create", "x", "--measure", "queued", "--times", "5", "--where", "tag=otp"], [ALERT]),
+        ([says(200, ALERT)], ["alerts", "enable", "alr_1"], [ALERT]),
+        ([says(200, ALERT)], ["alerts", "disable", "alr_1"], [ALERT]),
+        ([says(200, {"deleted": True})], ["alerts", "delete", "alr_1"], [{"deleted": True}]),
         ([page(DOMAIN)], ["domains", "list"], [DOMAIN]),
         ([says(201, DOMAIN)], ["domains", "create", "a.example", "--ed25519"], [DOMAIN]),
         ([says(200, DOMAIN)], ["domains", "get", "dom_1"], [DOMAIN]),

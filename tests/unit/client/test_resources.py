@@ -8,7 +8,9 @@ import pytest
 from sendarix import attachment
 from sendarix.exchange import Call, Listing, body_of
 from sendarix.resources import (
+    alerts,
     api_keys,
+    dead_letters,
     domains,
     events,
     ledger,
@@ -137,6 +139,23 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
     ),
     (queues.resume("a.example"), "POST", "/v1/queues/a.example/resume", {"kind": "destination"}),
     (queues.flush("google", kind="provider_group"), "POST", "/v1/queues/google/flush", {"kind": "provider_group"}),
+    (dead_letters.listed(), "GET", "/v1/dead-letters", None),
+    (dead_letters.groups(), "GET", "/v1/dead-letters/groups", None),
+    (dead_letters.get("msg_1"), "GET", "/v1/dead-letters/msg_1", None),
+    (dead_letters.redrive("msg_1"), "POST", "/v1/dead-letters/msg_1/redrive", {}),
+    (dead_letters.redrive_many(["msg_1"]), "POST", "/v1/dead-letters/redrive", {"message_ids": ["msg_1"]}),
+    (
+        dead_letters.redrive_matching({"since": EIGHT}, limit=5),
+        "POST",
+        "/v1/dead-letters/redrive",
+        {"filters": {"since": "2027-01-15T08:00:00+00:00"}, "limit": 5},
+    ),
+    (alerts.create(name="x", measure="bounced"), "POST", "/v1/alerts", {"name": "x", "measure": "bounced"}),
+    (alerts.listed(), "GET", "/v1/alerts", None),
+    (alerts.get("alr_1"), "GET", "/v1/alerts/alr_1", None),
+    (alerts.update("alr_1", enabled=False), "PATCH", "/v1/alerts/alr_1", {"enabled": False}),
+    (alerts.delete("alr_1"), "DELETE", "/v1/alerts/alr_1", None),
+    (alerts.undo("alr_1"), "POST", "/v1/alerts/alr_1/undo", {}),
 ]
 
 
@@ -158,6 +177,8 @@ def test_what_would_be_there_twice_is_not_repeatable() -> None:
         ("POST", "/v1/upstreams/ups_1/undo"),
         ("POST", "/v1/policies"),
         ("POST", "/v1/policies/pol_1/undo"),
+        ("POST", "/v1/alerts"),
+        ("POST", "/v1/alerts/alr_1/undo"),
         ("POST", "/v1/webhooks/whk_1/rotate-secret"),
         ("POST", "/v1/webhooks/whk_1/test"),
         ("POST", "/v1/webhooks/whk_1/replays"),
@@ -176,6 +197,12 @@ def test_filters_are_written_as_the_api_reads_them() -> None:
     }
     for then in (messages.get("msg_1", as_of=EIGHT), messages.explain("msg_1", as_of=EIGHT)):
         assert dict(then.request.query) == {"as_of": "2027-01-15T08:00:00+00:00"}
+    letters = dead_letters.listed(category="ip_blocked", since=EIGHT, redriven=False)
+    assert dict(letters.request.query) == {
+        "category": "ip_blocked",
+        "since": "2027-01-15T08:00:00+00:00",
+        "redriven": "false",
+    }
     attempts = webhooks.attempts("whk_1", status="failed", event_id="evt_1")
     assert dict(attempts.request.query) == {"status": "failed", "event_id": "evt_1"}
     listing = messages.listed(from_="b@example.com", metadata={"order": "1042"}, since=EIGHT, status="delivered")

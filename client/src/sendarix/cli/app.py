@@ -6,7 +6,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sendarix.cli import domains, ledger, messages, metrics, queues, sending, suppressions, templates, webhooks
+from sendarix.cli import (
+    alerts,
+    dead_letters,
+    domains,
+    ledger,
+    messages,
+    metrics,
+    queues,
+    sending,
+    suppressions,
+    templates,
+    webhooks,
+)
 from sendarix.cli.desk import Desk, line_of, plain
 from sendarix.errors import NotConfigured, RateLimited, SendarixError, Unavailable, ValidationError
 
@@ -56,6 +68,8 @@ app.add_typer(suppressions.app)
 app.add_typer(domains.app)
 app.add_typer(webhooks.app)
 app.add_typer(queues.app)
+app.add_typer(dead_letters.app)
+app.add_typer(alerts.app)
 
 
 def main() -> None:
