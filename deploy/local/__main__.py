@@ -1,4 +1,4 @@
-"""The local stack's command line, for the Makefile: `python -m deploy.local up|down|reset|status|logs`."""
+"""The local stack's command line, for the Makefile: `python -m deploy.local up|down|reset|status|logs|rebuild`."""
 
 import argparse
 import logging
@@ -8,6 +8,7 @@ import sys
 from deploy.local.down import down, reset
 from deploy.local.failure import CannotRunError
 from deploy.local.layout import Layout
+from deploy.local.rebuild import rebuild
 from deploy.local.settings import load_settings
 from deploy.local.status import logs, status
 from deploy.local.up import up
@@ -15,7 +16,7 @@ from deploy.local.up import up
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "reset", "status", "logs"])
+    parser.add_argument("command", choices=["up", "down", "reset", "status", "logs", "rebuild"])
     command = parser.parse_args().command
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is not up yet is no news here
     try:
@@ -32,6 +33,8 @@ def main() -> int:
                 status(layout)
             case "logs":
                 logs(layout)
+            case "rebuild":
+                return rebuild(settings, layout)
     except CannotRunError as error:
         print(error, file=sys.stderr)
         return 1

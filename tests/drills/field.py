@@ -160,6 +160,7 @@ class Field:
         )
         faults += await self._judge_endpoint([event for found in events.values() for event in found])
         faults += await self._judge_read_side(events)
+        faults += await self._judge_ledger()
         keys = self.stack.description["keys"].values()
         faults += judge_logs(self.stack.run_dir / "logs", [*keys, BODY, SUBJECT], rf"{load.prefix}-\d+@")
         await self.judge_commits()
@@ -200,6 +201,20 @@ class Field:
             await eventually(all_shown, within=90, every=0.5)
         return judge_timelines(events, shown, events)
 
+    async def _judge_ledger(self) -> list[str]:
+        """What ingest, the log and ClickHouse have of everything accepted is the same, and adds up (R37)."""
+        said: list[str] = ["the ledger: no answer"]
+
+        async def even() -> bool:
+            status, ledger, _ = await self.stack.call("GET", "/v1/ledger")
+            if status == 200:
+                said[:] = [f"the ledger: {hour}" for hour in ledger["data"] if not _adds_up(hour)]
+            return not said
+
+        with suppress(TimeoutError):
+            await eventually(even, within=30, every=0.5)
+        return said
+
     def figures(self, load: Load) -> str:
         mine = [key for key, recipient in self.recipients.items() if load.owns(recipient)]
         second = sum(self.copies[key] - 1 for key in mine)
@@ -207,6 +222,14 @@ class Field:
             f"{len(load.log.accepted)} accepted, {len(load.log.unanswered)} unanswered, {len(load.log.refused)} refused or "
             f"suppressed, {len(mine)} at the sink, {self.unknowns} unknown, {second} second copies, {dict(load.log.statuses)}"
         )
+
+
+def _adds_up(hour: Json) -> bool:
+    ends = ("delivered", "bounced", "suppressed", "cancelled", "expired")
+    sides = [
+        side["queued"] - sum(side[end] for end in ends) - sum(side["open"].values()) for side in (hour, hour["log"])
+    ]
+    return [*sides, hour["drift"], hour["missing"]] == [0, 0, 0, 0]
 
 
 def _usage(name: str, pid: int) -> Usage:
