@@ -78,6 +78,8 @@ _QUERY: Mapping[str, Schema] = {
     "provider_group": STRING,
     "lane": {"type": "string", "enum": list(get_args(Lane))},
     "category": CATEGORY,
+    "path": STRING,
+    "template": STRING,
     "redriven": BOOLEAN,
     "message_ids": STRING,
     **METRICS_QUERY,
