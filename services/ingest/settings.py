@@ -50,7 +50,7 @@ class IngestSettings(ServiceSettings):
     blob_url: str = "blobs"
     # For the bodies of large requests at hand: each costs about twice its length until it is answered, the largest 105 MB.
     large_body_memory: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
-    # Event streams: of a project at all replicas together, and of this process. An idle one costs 100 kB here.
+    # Event streams: of a project at all replicas together, and of this process.
     streams_per_project: Annotated[int, Field(ge=1)] = 20
     streams: Annotated[int, Field(ge=1)] = 500
     idempotency_window: Duration = timedelta(hours=24)  # R3; half of the topic's retention
