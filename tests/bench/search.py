@@ -106,7 +106,7 @@ class _Bench:
             self._client.command(f"SYSTEM STOP MERGES {table}")
         deep = self._deep()
         self._forget()
-        wanted = {name: await self._page(filters) for name, filters in (SINGLE | PAIRS).items()}
+        wanted = {name: await self._page(filters) for name, filters in {**SINGLE, **PAIRS}.items()}
         wanted["a deep cursor"] = await self._page(SINGLE["tag, common"], after=deep)
         wanted["one message"] = await self._cost(lambda: self._one(deep))
         nothing = {name: await self._page(filters) for name, filters in NOTHING.items()}

@@ -86,7 +86,10 @@ _QUERY: Mapping[str, Schema] = {
     **EXPLAINED_QUERY,
 }
 _PAGE = ("limit", "after")
-_OF_MESSAGES = ("status", "recipient", "recipient_domain", "from", "subject", "tag", "since", "until")
+_OF_MESSAGES = (
+    "status", "recipient", "recipient_domain", "from", "subject", "tag", "template", "path", "error_category", "channel",
+    "since", "until",
+)  # fmt: skip
 _OF_SUPPRESSIONS = ("reason", "origin", "tag", "search")
 _HTML, _TEXT = "text/html", "text/plain"
 _ONE_TEMPLATE, _ONE_MESSAGE = "/v1/templates/{name_or_id}", "/v1/messages/{message_id}"

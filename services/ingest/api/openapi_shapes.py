@@ -6,7 +6,7 @@ Limits come from the readers; a test runs the document against the service. It m
 from typing import Any, get_args
 
 from schemas.events import SuppressionOrigin, SuppressionReason
-from schemas.mail import OnUnknown, Priority, Status
+from schemas.mail import Channel, Environment, OnUnknown, Priority, Status
 from schemas.tables import DisabledReason, RecordStatus
 from services.ingest.domain import (
     attachments,
@@ -177,6 +177,10 @@ _MESSAGE = {
     "subject": or_null(STRING),
     "tags": array(STRING),
     "metadata": ANYTHING,
+    "template": or_null(STRING),
+    "channel": or_null({"type": "string", "enum": list(get_args(Channel))}),
+    "path": or_null(STRING) | {"description": "It goes, or went last, by."},
+    "environment": or_null({"type": "string", "enum": list(get_args(Environment))}),
     "created_at": TIME,
     "updated_at": TIME,
     "attempts": INTEGER,
