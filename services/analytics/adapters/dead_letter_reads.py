@@ -14,7 +14,6 @@ _GROUPED = """
     min(last_.time), max(last_.time), argMax(tuple(message_id, last_.reply), (last_.time, message_id))
 """
 _DEAD = "last_.status IN ('bounced', 'expired')"
-_MADE_FROM = "JSONExtractString(event, 'data', 'template')"
 
 
 class ClickHouseDeadLetters:
@@ -43,8 +42,8 @@ class ClickHouseDeadLetters:
         """Of each, its attempts, and the template it was made from."""
         if not message_ids:
             return {}
-        columns = f"subject, max(attempt), maxIf({_MADE_FROM}, event_type = 'message.queued')"
-        statement = select(columns, "events_raw", ["subject IN {ids:Array(String)}"], "GROUP BY subject")
+        conditions = ["subject IN {ids:Array(String)}"]
+        statement = select("subject, max(attempt), max(template)", "events_raw", conditions, "GROUP BY subject")
         rows = await self._questions.ask("dead_letters_known", statement, project_id, {"ids": message_ids})
         return {message_id: (attempts, template) for message_id, attempts, template in rows}
 
@@ -59,9 +58,8 @@ def _merged(filters: LetterFilters, after: str | None) -> tuple[str, Values]:
         bounds.append("message_id IN {ids:Array(String)}")
         values["ids"] = list(filters.message_ids)
     if filters.template is not None:
-        queued = ["event_type = 'message.queued'", f"{_MADE_FROM} = {{template:String}}"]
-        dead = f"subject IN ({select('message_id', 'dead_letters', bounds)})"
-        bounds = [*bounds, f"message_id IN ({select('subject', 'events_raw', [dead, *queued])})"]
+        made = ["template = {template:String}", f"subject IN ({select('message_id', 'dead_letters', bounds)})"]
+        bounds = [*bounds, f"message_id IN ({select('subject', 'events_raw', made)})"]
         values["template"] = filters.template
     having = [_DEAD]
     for name, condition, value in (
