@@ -216,7 +216,7 @@ def test_what_is_told_of_a_long_life() -> None:
 
 
 def test_the_api_tells_of_the_kinds_that_there_are() -> None:
-    assert openapi_explained.KINDS == get_args(Kind)
+    assert get_args(Kind) == openapi_explained.KINDS
 
 
 def test_a_time_that_has_come_is_no_time_to_wait_for() -> None:
