@@ -83,7 +83,8 @@ class Sender:
         upstreams = UpstreamWays(
             log, tail, clock, seals_of(settings.sealing_keys), pool=settings.pool, resolver=resolver, guard=guard
         )
-        policies, destinations = StsPolicies(resolver, guard, clock), DestinationReports(log, clock)
+        policies = StsPolicies(resolver, guard, clock, settings.state_dir / "mta-sts.json")
+        destinations = DestinationReports(log, clock)
         direct = DirectWays(
             resolver,
             DaneRecords(resolver, port=settings.mx_port, vouches=settings.dns_validates),

@@ -1,4 +1,4 @@
-"""MTA-STS policies, found, fetched over HTTPS and remembered for as long as they say (RFC 8461; R28).
+"""MTA-STS policies, found, fetched over HTTPS and remembered for as long as they say, restarts included (RFC 8461; R28).
 
 A policy that was known outlives whatever keeps it from being fetched again: that is what it is for. It must never follow
 a redirect, read without end, or let a domain name an address that this machine must not call.
@@ -8,7 +8,9 @@ import asyncio
 import socket
 import ssl
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,7 +18,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from chassis.clock import Clock
 from chassis.telemetry import logger
 from services.sender import metrics
+from services.sender.adapters import sts_file
 from services.sender.adapters.resolver import CachedResolver
+from services.sender.adapters.sts_file import KeptPolicy
 from services.sender.domain.mta_sts import MOST_BYTES, MalformedPolicy, StsPolicy, id_of, policy_of
 from services.sender.domain.mx import Guard
 
@@ -24,6 +28,7 @@ _FETCH_WITHIN = 10.0  # seconds, all of it: a mail waits for it
 _TRY_AGAIN = 300.0  # seconds after a fetch that failed (RFC 8461, 3.3)
 _REFRESH_AFTER = 86_400.0  # seconds: long before it ends, so that a fetch may fail now and then
 _MOST = 20_000  # domains in memory
+_KEEP_EVERY = 60.0  # seconds between two looks whether the file is behind
 
 _log = logger("mta-sts")
 
@@ -40,17 +45,19 @@ class _Known:
 
 
 class StsPolicies:
-    """A part of the service. `port` and `trust` are other than usual in tests only."""
+    """A part of the service. `file`: where policies outlive the process. `port`, `trust`: other than usual in tests only."""
 
     def __init__(
         self,
         resolver: CachedResolver,
         guard: Guard,
         clock: Clock,
+        file: Path,
         *,
         port: int = 443,
         trust: ssl.SSLContext | None = None,
     ) -> None:
+        self._file = file
         self._resolver = resolver
         self._guard = guard
         self._clock = clock
@@ -59,8 +66,12 @@ class StsPolicies:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._looking: dict[str, asyncio.Task[StsPolicy | None]] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._news = False  # since the file was written
+        self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        self._remember(await asyncio.to_thread(sts_file.read, self._file))
+        self._keeping = asyncio.create_task(self._keep_for_ever(), name="mta-sts")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_Guarded(self._resolver, self._guard),
@@ -76,6 +87,10 @@ class StsPolicies:
         )
 
     async def stop(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+            await self._keep()
         if self._session is not None:
             await self._session.close()
 
@@ -118,11 +133,43 @@ class StsPolicies:
             metrics.MTA_STS_FETCHES.labels("ok").inc()
             now = self._clock.monotonic()
             known.id, known.policy, known.fetched_at, known.until = policy_id, policy, now, now + policy.max_age
+            self._news = True
 
     def _failed(self, known: _Known, domain: str, result: str, reason: str) -> None:
         _log.warning("mta_sts_not_fetched", domain=domain, reason=reason)
         metrics.MTA_STS_FETCHES.labels(result).inc()
         known.tried_at = self._clock.monotonic()
+
+    async def _keep_for_ever(self) -> None:
+        while True:
+            await self._clock.sleep(_KEEP_EVERY)
+            await self._keep()
+
+    async def _keep(self) -> None:
+        if self._news:
+            self._news = False
+            await asyncio.to_thread(sts_file.write, self._file, self._kept())
+
+    def _kept(self) -> list[KeptPolicy]:
+        """In the time of the calendar, which goes on while nobody runs."""
+        offset = self._clock.now_ms() / 1000 - self._clock.monotonic()
+        return [
+            KeptPolicy(
+                domain=domain,
+                id=known.id,
+                policy=known.policy,
+                fetched_at_ms=round((known.fetched_at + offset) * 1000),
+                until_ms=round((known.until + offset) * 1000),
+            )
+            for domain, known in self._known.items()
+            if known.id is not None and known.policy is not None
+        ]
+
+    def _remember(self, found: Sequence[KeptPolicy]) -> None:
+        offset = self._clock.now_ms() / 1000 - self._clock.monotonic()
+        for kept in found[-_MOST:]:
+            until, fetched_at = kept.until_ms / 1000 - offset, kept.fetched_at_ms / 1000 - offset
+            self._known[kept.domain] = _Known(kept.id, kept.policy, until, fetched_at)
 
     async def _fetch(self, domain: str) -> str:
         assert self._session is not None, "start() first"

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -43,6 +43,9 @@ class SkippingClock(SystemClock):
 
     def monotonic(self) -> float:
         return super().monotonic() + self.skipped
+
+    def now_ms(self) -> int:
+        return super().now_ms() + round(self.skipped * 1000)
 
 
 class OpenGate:
@@ -92,6 +95,7 @@ class Internet:
     policy_host: PolicyHost
     clock: SkippingClock
     resolver: CachedResolver
+    new_policies: Callable[[], StsPolicies]
     policies: StsPolicies
     carrier: SmtpCarrier
     seen: Seen
@@ -122,6 +126,12 @@ class Internet:
         self.dns.publish(f"mta-sts.{DOMAIN}", "A", "127.0.0.1")
         patterns = "".join(f"mx: {pattern}\r\n" for pattern in mx)
         self.policy_host.text = f"version: STSv1\r\nmode: {mode}\r\n{patterns}max_age: 604800\r\n"
+
+    async def restart(self) -> None:
+        """As far as policies are concerned."""
+        await self.policies.stop()
+        self.policies = self.new_policies()
+        await self.policies.start()
 
     def ways(self, guard: Guard = LOOPBACK, sources: Sequence[str] = (), *, dns_validates: bool = True) -> DirectWays:
         dane = DaneRecords(self.resolver, port=self.port, vouches=dns_validates)
@@ -163,14 +173,20 @@ async def internet(folder: Path) -> AsyncIterator[Internet]:
         dns = await stack.enter_async_context(dns_server())
         resolver = CachedResolver([("127.0.0.1", dns.port)], clock, within=1.0, one_try=0.4)
         await stack.enter_async_context(_served(policy_host, authority.server(f"mta-sts.{DOMAIN}")))
-        policies = StsPolicies(resolver, LOOPBACK, clock, port=policy_host.port, trust=authority.client())
-        await policies.start()
-        stack.push_async_callback(policies.stop)
+
+        def policies() -> StsPolicies:
+            file, trust = folder / "mta-sts.json", authority.client()
+            return StsPolicies(resolver, LOOPBACK, clock, file, port=policy_host.port, trust=trust)
+
         carrier = SmtpCarrier(
             SetUp("sender.test", trust=authority.client()), LIMITS, lambda way: of_provider(way.provider_group)
         )
         stack.push_async_callback(carrier.stop)
-        net = Internet(dns, authority, policy_host, clock, resolver, policies, carrier, Seen(), _stack=stack)
+        net = Internet(
+            dns, authority, policy_host, clock, resolver, policies, policies(), carrier, Seen(), _stack=stack
+        )
+        await net.policies.start()
+        stack.push_async_callback(lambda: net.policies.stop())  # noqa: PLW0108 - of those it has then
         yield net
 
 

@@ -147,6 +147,30 @@ async def test_a_policy_outlives_what_keeps_it_from_being_fetched(net: Internet)
     await deferred(net, server)
 
 
+async def test_a_policy_outlives_the_process(net: Internet) -> None:
+    """Else an attacker would only have to wait for a restart, and hold the policy back."""
+    server = await net.mail_server()  # offers no TLS
+    net.policy("enforce", MX)
+    await deferred(net, server)
+    net.policy_host.text = None
+    await net.restart()
+    await deferred(net, server)
+    assert len(net.policy_host.asked) == 1, "it is fresh"
+    del net.dns.records[f"_mta-sts.{DOMAIN}", "TXT"]
+    net.clock.skipped = 604_801
+    await net.restart()
+    assert outcome_of(await net.send()).outcome == "delivered", "its time is over"
+
+
+@pytest.mark.parametrize("content", [b"", b"[{", b'[{"domain": 1}]'])
+async def test_a_file_that_is_broken_stops_nothing(net: Internet, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mta-sts.json").write_bytes(content)
+    await net.restart()
+    server = await net.mail_server()
+    net.policy("enforce", MX)
+    await deferred(net, server)
+
+
 async def test_a_new_policy_takes_over(net: Internet) -> None:
     server = await net.mail_server()
     net.policy("enforce", MX)
