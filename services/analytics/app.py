@@ -56,8 +56,12 @@ from services.analytics.settings import AnalyticsSettings
 
 GROUP = "analytics"
 FEED = ("message-events", "account-events")  # what `GET /v1/events` gives out; calls of endpoints are no events
-SOURCES = tuple(
-    TOPICS[entry] for entry in ("message-events", "account-events", "webhook-attempts", "sandbox-mails", "destinations")
+SOURCES = (
+    TOPICS["message-events"],
+    TOPICS["account-events"],
+    TOPICS["webhook-attempts"],
+    TOPICS["sandbox-mails"],
+    TOPICS["destinations"],
 )
 INPUTS = (message_inputs("express"), message_inputs("standard"))
 ROUTER = "router"  # the group that decides on them
