@@ -1,5 +1,6 @@
 """One attempt, from its endpoint to its record (R31, D93, D95, D97)."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,7 @@ class World:
         self, endpoint: WebhookEndpoint, health: EndpointHealth | None, events: Sequence[Envelope[Payload]]
     ) -> None:
         await self.publish(events)
+        await asyncio.sleep(0)  # others run while it is written
         self.health = health
 
     async def publish(self, events: Sequence[Envelope[Payload]]) -> None:

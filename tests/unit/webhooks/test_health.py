@@ -1,5 +1,6 @@
 """When an endpoint is failing, has recovered, is given up, and what its owner is told of it (R31, D95)."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -128,10 +129,9 @@ def test_a_test_call_says_nothing(status: int) -> None:
 
 async def test_many_that_fail_at_once_tell_it_once() -> None:
     world = World()
-    keeper = HealthKeeper(world)
-    for number in range(5):
-        delivery = a_delivery(number, attempt=FAILING_ATTEMPT)
-        assert await keeper.told(an_endpoint(), delivery, a_call(), last=False)
+    keeper, deliveries = HealthKeeper(world), [a_delivery(number, attempt=FAILING_ATTEMPT) for number in range(5)]
+    recorded = [keeper.told(an_endpoint(), delivery, a_call(), last=False) for delivery in deliveries]
+    assert await asyncio.gather(*recorded) == [True] * 5
     assert [event.type for event in world.told] == ["endpoint.failing"]
 
 
