@@ -7,7 +7,7 @@ import { FailureNotice, Loading } from "../parts/notice";
 import { StatusMark } from "../parts/status";
 import { Time } from "../parts/time";
 import { type Change, useAnswer, useChange } from "../queries";
-import type { Message } from "../shapes";
+import type { MailEvent, Message } from "../shapes";
 import { actionsOf, attemptsOf } from "../story";
 import { Conversation } from "./message/conversation";
 import { Explain } from "./message/explain";
@@ -64,7 +64,7 @@ export function MessagePage({ id }: { id: string }) {
             <Row name="Template" value={message.template ?? first?.template} />
             <Row name="Priority" value={first?.priority} />
             <Row name="Channel" value={message.channel ?? first?.channel} />
-            <Row name="Path" value={message.path} />
+            <Row name="Path" value={message.path ?? pathOf(timeline)} />
             <Row name="Environment" value={message.environment ?? first?.environment} />
             <Row name="Attempts" value={String(message.attempts ?? 0)} />
             {Object.entries(message.metadata ?? {}).map(([name, value]) => (
@@ -75,6 +75,12 @@ export function MessagePage({ id }: { id: string }) {
       </div>
     </>
   );
+}
+
+/** Where it went last, for a server that does not say so of the message itself. */
+function pathOf(timeline: MailEvent[]): string | undefined {
+  const paths = timeline.flatMap(({ data }) => data.attempt?.path ?? data.path ?? []);
+  return paths.at(-1);
 }
 
 function Row({ name, value }: { name: string; value: string | null | undefined }) {

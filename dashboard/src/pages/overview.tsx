@@ -51,11 +51,11 @@ export function Overview() {
         <FailureNotice failure={series.error} what="metrics" />
       ) : (
         <>
-          <Totals row={total.data?.data[0]} behind={total.data?.behind_ms} />
+          <Totals total={total.data} />
           {series.data ? <Charts rows={series.data.data} /> : <Loading />}
           <section>
             <header className="page">
-              <h2>By</h2>
+              <h2>Broken down by</h2>
               <select
                 aria-label="Broken down by"
                 value={by}
@@ -76,13 +76,17 @@ export function Overview() {
   );
 }
 
-function Totals({ row, behind }: { row: MetricsRow | undefined; behind: number | null | undefined }) {
+function Totals({ total }: { total: Metrics | undefined }) {
+  const row = total?.data[0];
+  const behind = total?.behind_ms;
+  const number = (measure: "queued" | "delivered" | "bounced" | "deferred" | "complained") =>
+    count(total && (row?.[measure] ?? 0)); // nothing is said before it is known
   const cells: [string, string, string][] = [
-    ["Queued", count(row?.queued ?? 0), "messages accepted by the API"],
-    ["Delivered", count(row?.delivered ?? 0), percent(row?.delivery_rate)],
-    ["Bounced", count(row?.bounced ?? 0), percent(row?.bounce_rate)],
-    ["Deferred", count(row?.deferred ?? 0), percent(row?.deferral_rate)],
-    ["Complaints", count(row?.complained ?? 0), percent(row?.complaint_rate)],
+    ["Queued", number("queued"), "accepted"],
+    ["Delivered", number("delivered"), percent(row?.delivery_rate)],
+    ["Bounced", number("bounced"), percent(row?.bounce_rate)],
+    ["Deferred", number("deferred"), percent(row?.deferral_rate)],
+    ["Complaints", number("complained"), percent(row?.complaint_rate)],
     ["Time to delivery", row?.delivered_ms?.p50 == null ? "–" : duration(row.delivered_ms.p50), p95Of(row)],
   ];
   return (

@@ -21,7 +21,16 @@ interface Props {
 }
 
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
-const HEIGHT = 200;
+const HEIGHT = 190;
+const FEW = 30; // so many values are also drawn as points, or one alone would not be seen
+const DAY = 86_400; // seconds
+
+/** A time of the axis: the hour, or the day where they are that far apart. */
+function tick(seconds: number, distance: number): string {
+  const format: Intl.DateTimeFormatOptions =
+    distance < DAY ? { hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" };
+  return new Date(seconds * 1_000).toLocaleString("en-GB", format);
+}
 
 export function Chart({ title, times, lines, shown }: Props) {
   const place = useRef<HTMLDivElement>(null);
@@ -48,7 +57,7 @@ export function Chart({ title, times, lines, shown }: Props) {
   }, [theme, names]);
   useEffect(() => plot.current?.setData(data), [data]);
 
-  const index = at ?? times.length - 1;
+  const told = ({ values }: Line) => (at === null ? values.findLast((value) => value !== null) : values[at]);
   return (
     <section className="chart" aria-label={title}>
       <header>
@@ -59,7 +68,7 @@ export function Chart({ title, times, lines, shown }: Props) {
               <svg viewBox="0 0 20 8" aria-hidden="true" className={`line-${number + 1}`}>
                 <path d="M0 4h20" strokeDasharray={DASHES[number]?.join(" ")} />
               </svg>
-              {line.name} <b>{shown(line.values[index])}</b>
+              {line.name} <b>{shown(told(line))}</b>
             </li>
           ))}
         </ul>
@@ -96,6 +105,10 @@ export function Chart({ title, times, lines, shown }: Props) {
   );
 }
 
+function valued(drawn: uPlot, index: number): number {
+  return (drawn.data[index] ?? []).filter((value) => value !== null).length;
+}
+
 function options(
   element: HTMLElement,
   names: string[],
@@ -117,7 +130,12 @@ function options(
     hooks: { setCursor: [(drawn) => tell(drawn.cursor.idx ?? null)] },
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
     axes: [
-      { ...axis, grid: { show: false } },
+      {
+        ...axis,
+        grid: { show: false },
+        size: 28,
+        values: (_, splits) => splits.map((split) => tick(split, (splits[1] ?? split) - (splits[0] ?? split))),
+      },
       { ...axis, size: 56, values: (_, splits) => splits.map((value) => shown(value)) },
     ],
     series: [
@@ -127,7 +145,7 @@ function options(
         stroke: color(`--line-${number + 1}`),
         width: 2,
         dash: DASHES[number] ?? [],
-        points: { size: 5 },
+        points: { size: 5, show: (drawn: uPlot, index: number) => valued(drawn, index) <= FEW },
         spanGaps: true,
       })),
     ],
