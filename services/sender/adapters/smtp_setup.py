@@ -24,6 +24,7 @@ from aiosmtplib.protocol import SMTPProtocol
 from schemas.mail import Phase, Tls
 from services.sender.adapters.smtp_patience import RFC_5321
 from services.sender.adapters.smtp_session import Greeted, SmtpSession
+from services.sender.adapters.tcp import connected_to
 from services.sender.domain.dane import vouched_for
 from services.sender.domain.outcome import Outcome, classify, garbled, lost
 from services.sender.domain.replies import Reply, visible
@@ -141,7 +142,7 @@ class _Attempt:
 
     async def _set_up(self) -> SmtpSession:
         self._enter("connect")
-        connected = await self._connect()
+        connected = await connected_to(self._server)
         self._hop = _hop(self._server, connected)
         if self._tls_from_the_start:
             wire = await self._greeted_encrypted(connected)
@@ -161,30 +162,6 @@ class _Attempt:
         extensions = {name.lower(): value for name, value in self._client.esmtp_extensions.items()}
         transport = cast(asyncio.Transport, self._client.transport)
         return SmtpSession(transport, wire, Greeted(self._hop, extensions))
-
-    async def _connect(self) -> socket.socket:
-        """The first address that answers. Raises OSError."""
-        server = self._server
-        at = server.address or server.host
-        found = await self._loop.getaddrinfo(at, server.port, type=socket.SOCK_STREAM)
-        error = OSError(f"{server.host} has no address")
-        for family, kind, protocol, _, address in found:
-            connecting = socket.socket(family, kind, protocol)
-            try:
-                connecting.setblocking(False)
-                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if server.source_address is not None:
-                    connecting.bind((server.source_address, 0))
-                await self._loop.sock_connect(connecting, address)
-            except OSError as refused:
-                connecting.close()
-                error = refused
-            except BaseException:
-                connecting.close()
-                raise
-            else:
-                return connecting
-        raise error
 
     async def _greeted_encrypted(self, connected: socket.socket) -> asyncio.Transport:
         """The TCP transport, which the library would keep to itself where it makes the TLS one."""
