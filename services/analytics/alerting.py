@@ -25,6 +25,7 @@ from services.analytics.domain.alerts import (
     Standing,
     decide,
     measured,
+    moments,
     news,
     question,
     seen_by,
@@ -66,6 +67,7 @@ class Alerting:
         self._frontier = Frontier()
         self._states: dict[str, AlertState] = {}
         self._standings: dict[str, Standing] = {}  # as of the last look; more than a restart would know
+        self._looked: dict[str, int] = {}
         # Where a record of an earlier owner has landed late: compaction would keep it, so the value is put again.
         self._overwritten: set[str] = set()
         self._told: set[str] = set()  # ids of events that are in the log, of states that do not say so yet
@@ -139,15 +141,13 @@ class Alerting:
         began = self._clock.monotonic()
         try:
             at_ms = await self._reached()
-            seen = {} if at_ms is None else {rule.id: await self._seen(rule, at_ms) for rule in watched}
+            if at_ms is None:
+                return found
+            for rule in watched:
+                found += await self._judged(rule, at_ms)
         except (LogAway, StoreUnavailable) as error:
             _log.warning("alerts_wait", reason=str(error))
             return found
-        if at_ms is None:
-            return found
-        for rule in watched:
-            after = decide(rule, measured(rule, seen[rule.id]), self._standing(rule.id), at_ms)
-            found += self._moved(rule, after, at_ms)
         ALERTS_LOOKED_AT.set(at_ms / 1000)
         ALERTS_SECONDS.observe(self._clock.monotonic() - began)
         return found
@@ -157,6 +157,26 @@ class Alerting:
         now_ms = self._clock.now_ms()  # before the ends are asked for: they are behind all that was appended by then
         self._frontier.look(now_ms, await self._positions.ends())
         return self._frontier.reached(await self._positions.stored(self._group))
+
+    async def _judged(self, rule: AlertRule, at_ms: int) -> list[Outgoing]:
+        """What the windows since the last look come to, as far as the first thing that is to be told."""
+        state, found = self._states.get(rule.id), list[Outgoing]()
+        if state is not None and state.pending is not None:
+            return found
+        for moment in moments(self._last(rule.id), at_ms, rule.window_seconds * 1000):
+            before = self._standing(rule.id)
+            after = decide(rule, measured(rule, await self._seen(rule, moment)), before, moment)
+            found += self._moved(rule, after, moment)
+            self._looked[rule.id] = moment
+            if news(rule, before, after, moment) is not None:
+                break
+        return found
+
+    def _last(self, rule_id: str) -> int | None:
+        """When the rule was judged last: after a restart, when it was written down last."""
+        state = self._states.get(rule_id)
+        known = None if state is None or state.state == "unknown" else to_ms(state.evaluated_at)
+        return self._looked.get(rule_id, known)
 
     async def _seen(self, rule: AlertRule, at_ms: int) -> Seen:
         asked = question(rule, at_ms)
@@ -199,6 +219,7 @@ class Alerting:
         off = not rule.enabled or rule.deleted_at is not None
         if not off or state.state == "unknown":
             return None
+        self._looked.pop(rule.id, None)
         return next(iter(self._moved(rule, unwatched(standing_of(state), now_ms), now_ms)), None)
 
     def _record(self, state: AlertState) -> Outgoing:

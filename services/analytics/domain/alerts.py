@@ -17,6 +17,7 @@ from services.analytics.domain.metrics import DIMENSIONS, RATES, MetricsQuery, M
 SOURCE = "analytics"
 # A raised alert is resolved when its condition has not held for a window, or for so long.
 LONGEST_QUIET_MS = 300_000
+MOST_MISSED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,17 @@ def question(rule: AlertRule, at_ms: int) -> MetricsQuery:
         filters={name: str(given[name]) for name in DIMENSIONS if name in given},
         starts=[earlier_ms, begins_ms] if earlier_ms < begins_ms else [begins_ms],
     )
+
+
+def moments(last_ms: int | None, at_ms: int, window_ms: int) -> list[int]:
+    """When to judge a rule that was judged at `last_ms`: now, and before where its window would leave something out.
+
+    So what came and went while the store was away, or slow, is not passed over; up to MOST_MISSED windows of it.
+    """
+    if last_ms is None:
+        return [at_ms]
+    first_ms = max(last_ms, at_ms - MOST_MISSED * window_ms) + window_ms
+    return [*range(first_ms, at_ms, window_ms), at_ms]
 
 
 def seen_by(rule: AlertRule, asked: MetricsQuery, answer: Sequence[MetricsRow]) -> Seen:

@@ -33,6 +33,7 @@ class World:
 
     ms: int = 1_790_000_000_000
     bounced: int = 0
+    bursts: range = range(0)
     rules: dict[str, AlertRule] | None = field(default_factory=lambda: {RULE.id: RULE})
     inserted: int | None = 1  # None: Kafka does not say
     store_is_up: bool = True
@@ -54,7 +55,8 @@ class World:
     async def metrics(self, project_id: str, query: MetricsQuery) -> list[MetricsRow]:
         if not self.store_is_up:
             raise StoreUnavailable
-        counts = dict.fromkeys(COUNTS, 0) | {"bounced": self.bounced}
+        burst = any(query.since_ms <= ms < query.until_ms for ms in self.bursts[::1000])
+        counts = dict.fromkeys(COUNTS, 0) | {"bounced": 99 if burst else self.bounced}
         return [MetricsRow(query.starts[-1], (), counts, dict.fromkeys(RATES, 0), None, None)]
 
     async def ends(self) -> Positions:
@@ -160,6 +162,22 @@ async def test_nothing_is_concluded_from_a_store_that_lags_or_is_away() -> None:
         world.inserted, world.store_is_up, world.rules = 1, True, {RULE.id: RULE}
     await world.run(view, 5)
     assert world.events() == [RAISED]
+
+
+async def test_what_came_and_went_while_the_store_was_away_is_told_when_it_is_back() -> None:
+    """Three minutes: the burst was in the second one."""
+    world = World()
+    view = world.owner()
+    await world.run(view, 5)
+    world.store_is_up = False
+    world.ms += 60_000
+    world.bursts = range(world.ms, world.ms + 30_000)
+    world.ms += 120_000
+    world.store_is_up = True
+    await world.run(view, 5)
+    assert (world.events(), world.state().since) == ([RAISED], "2026-09-21T14:15:24.100Z")
+    await world.run(view, 70)
+    assert world.events() == [RAISED, RESOLVED]
 
 
 async def test_a_rule_that_is_switched_off_ends_its_alert_and_one_that_is_forgotten_leaves_no_state() -> None:

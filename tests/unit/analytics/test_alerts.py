@@ -13,6 +13,7 @@ from services.analytics.domain.alerts import (
     Tally,
     decide,
     measured,
+    moments,
     news,
     question,
     seen_by,
@@ -94,6 +95,14 @@ def test_the_numbers_are_those_of_the_metrics_from_the_window_and_from_before_it
     assert seen_by(of, asked, rows) == Seen(Tally(7, 100), Tally(3, 100))
     assert seen_by(of, asked, []) == Seen(Tally(), Tally())
     assert question(ABOVE, NOW).starts == [NOW - 300_000]
+
+
+def test_no_window_is_left_out_however_late_the_look() -> None:
+    assert moments(None, NOW, 60_000) == [NOW]
+    assert moments(NOW - 2_000, NOW, 60_000) == [NOW]
+    assert moments(NOW - 60_000, NOW, 60_000) == [NOW]
+    assert moments(NOW - 150_000, NOW, 60_000) == [NOW - 90_000, NOW - 30_000, NOW]
+    assert len(moments(0, NOW, 60_000)) == 10
 
 
 HOLDS, NOT, NOTHING = Measured(9, 5, True), Measured(1, 5, False), Measured(None, 5, None)
