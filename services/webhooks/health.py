@@ -47,5 +47,5 @@ class HealthKeeper:
     async def _tell_exhausted(self, endpoint: WebhookEndpoint, delivery: Delivery, made: Made) -> None:
         event = self._exhausted.event(endpoint, delivery, made)
         if event is not None:
-            self._exhausted.told(endpoint, made)
             await self._health.publish([event])
+            self._exhausted.told(endpoint, made)

@@ -143,3 +143,12 @@ async def test_exhausted_is_told_once_a_day_and_with_the_same_id_by_whoever_tell
     await HealthKeeper(other).told(an_endpoint(), a_delivery(4, attempt=10), a_call(), last=True)
     assert [event.type for event in one.told] == ["delivery.exhausted"] * 2
     assert one.told[0].id == other.told[0].id != one.told[1].id
+
+
+async def test_what_could_not_be_told_is_told_with_the_repeat_of_the_call() -> None:
+    world = World(health=failing(), reachable=False)
+    keeper, delivery = HealthKeeper(world), a_delivery(attempt=10)
+    assert not await keeper.told(an_endpoint(), delivery, a_call(), last=True)
+    world.reachable = True
+    assert await keeper.told(an_endpoint(), delivery, a_call(), last=True)
+    assert [event.type for event in world.told] == ["delivery.exhausted"]
