@@ -50,7 +50,7 @@ dashboard-check: dashboard/node_modules/.ready ## Its format, lint and types
 dashboard-test: dashboard/node_modules/.ready ## Its pure tests
 	@$(NODE)/vitest/vitest.mjs run --silent --reporter=dot
 
-screens: setup dashboard ## Take the pictures in docs/screens anew, five minutes
+screens: up ## Take the pictures in docs/screens anew, of the stack that is up; five minutes
 	@$(RUN)/python -m tests.e2e.screens
 
 ##@ Run it on this machine (knobs and files: deploy/local/README.md)

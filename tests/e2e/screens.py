@@ -1,14 +1,15 @@
-"""`make screens`: the pictures in docs/screens/, taken anew on a stack of its own that sent mail for some minutes."""
+"""`make screens`: the pictures in docs/screens/, taken anew of the stack that is up, after some minutes of mail."""
 
 import asyncio
+import contextlib
 import math
 import sys
-import tempfile
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 from playwright.async_api import Browser, Page
 
+from deploy.local.layout import run_dir
 from tests.kit.browser import Scheme, chromium
 from tests.kit.stack import ROOT, Stack
 
@@ -22,6 +23,16 @@ HTML = """<body style="font-family: system-ui; color: #222; margin: 40px auto; m
 <h1 style="font-size: 20px">Your verification code</h1><p>Enter this code to sign in. It expires in five minutes.</p>
 <p style="font-size: 30px; letter-spacing: 6px; background: #f2f3f8; padding: 14px 20px"><b>847291</b></p>
 <p style="color: #777">You did not ask for it? Then you need do nothing.</p></body>"""
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[Stack]:
+    stack = Stack(run_dir(), port_base=0)  # it has its ports already
+    stack.join()
+    try:
+        yield stack
+    finally:
+        await stack.leave()
 
 
 async def traffic(stack: Stack) -> None:
@@ -101,8 +112,7 @@ async def take(page: Page, stack: Stack, path: str, name: str) -> None:
 
 async def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    run_dir = Path(tempfile.mkdtemp(prefix="sendarix-screens-"))
-    async with Stack(run_dir, port_base=27000, knobs={"RETRY_SCHEDULE": "20s,60s,5m"}) as stack, chromium() as browser:
+    async with running() as stack, chromium() as browser:
         await traffic(stack)
         pages = await furnish(stack)
         light = await visitor(browser, stack, "light", WIDE)

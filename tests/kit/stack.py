@@ -51,14 +51,21 @@ class Stack:
     async def __aenter__(self) -> Self:
         done = await asyncio.to_thread(self.make, "up")
         assert done.returncode == 0, done.stdout + done.stderr
-        self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.key('live')}"})
+        self.join()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._http is not None:
-            await self._http.close()
+        await self.leave()
         done = await asyncio.to_thread(self.make, "down")
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def join(self) -> None:
+        """Speak to it, whoever has started it."""
+        self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.key('live')}"})
+
+    async def leave(self) -> None:
+        if self._http is not None:
+            await self._http.close()
 
     @property
     def description(self) -> Json:
