@@ -11,6 +11,7 @@ from services.sender.domain.mx import (
     Absence,
     Exchanger,
     Guard,
+    confirmed,
     hosts_of,
     leaving_from,
     targets_of,
@@ -193,3 +194,21 @@ def test_no_address_of_ours_of_their_kind() -> None:
     found = leaving_from(TARGETS[:1], ("2a00::1",), None, lambda items: items)
     assert isinstance(found, Outcome)
     assert found.outcome == "temporary"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "hours", "verdict"),
+    [(1, 0, "temporary"), (1, 24, "temporary"), (2, 0, "temporary"), (2, 1, "permanent")],
+)
+def test_that_a_domain_is_not_there_is_believed_at_a_second_look(attempt: int, hours: int, verdict: str) -> None:
+    """R25: a zone may be away for a moment, and the recipient would be suppressed."""
+    absent = hosts_of("example.org", "no_name", lambda items: items)
+    assert isinstance(absent, Outcome)
+    found = confirmed(absent, attempt=attempt, age_ms=hours * 3_600_000)
+    assert (found.outcome, found.category == "domain_not_found") == (verdict, verdict == "permanent")
+
+
+def test_null_mx_is_believed_at_once() -> None:
+    refused = hosts_of("example.org", [Exchanger(0, "")], lambda items: items)
+    assert isinstance(refused, Outcome)
+    assert confirmed(refused, attempt=1, age_ms=0) == refused
