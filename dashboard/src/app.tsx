@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
-import { useFeed } from "./feed";
+import { type FeedState, useFeed } from "./feed";
 import { Alerts } from "./pages/alerts";
 import { DeadLetters } from "./pages/deadletters";
 import { MessagePage } from "./pages/message";
@@ -28,6 +28,7 @@ const PAGES: [string, string][] = [
 
 export function App() {
   const [location] = useLocation();
+  const feed = useFeed();
   const main = useRef<HTMLElement>(null);
   const former = useRef(location);
   useEffect(() => {
@@ -40,7 +41,7 @@ export function App() {
       <a className="skip" href="#main">
         Skip to the content
       </a>
-      <Sidebar key={location} location={location} />
+      <Sidebar key={location} location={location} feed={feed} />
       <main id="main" ref={main} tabIndex={-1}>
         <Switch>
           <Route path="/" component={Overview} />
@@ -64,7 +65,7 @@ export function App() {
   );
 }
 
-function Sidebar({ location }: { location: string }) {
+function Sidebar({ location, feed }: { location: string; feed: FeedState }) {
   const [open, setOpen] = useState(false);
   return (
     <header className="sidebar" data-open={open}>
@@ -90,16 +91,15 @@ function Sidebar({ location }: { location: string }) {
             </Link>
           ))}
         </nav>
-        <Account />
+        <Account feed={feed} />
       </div>
     </header>
   );
 }
 
-function Account() {
+function Account({ feed }: { feed: FeedState }) {
   const { key, environment, signOut } = useSession();
   const [theme, toggle] = useTheme();
-  const feed = useFeed();
   return (
     <div className="account">
       <p className="feed" role="status" data-feed={feed}>
