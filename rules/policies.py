@@ -43,17 +43,19 @@ UNSETTLED = Settled()
 
 def settle(own: Terms, of_project: Sequence[int] | None, everybodys: Terms) -> Settled:
     """The project's policies before its own schedule, that before the installation's policies."""
-    schedule = own if own.retry_schedule_ms is not None or of_project is None else None
-    if schedule is not None and schedule.retry_schedule_ms is None:
-        schedule = everybodys
+    project = NO_TERMS if of_project is None else Terms(tuple(of_project))
+    schedule = next((said for said in (own, project, everybodys) if said.retry_schedule_ms is not None), NO_TERMS)
     age = own if own.max_age_ms is not None else everybodys
     tls = own if own.tls is not None else everybodys
-    counting: list[tuple[Term, Terms | None]] = [("retry_schedule", schedule), ("max_age", age), ("tls", tls)]
-    by = tuple(use for term, said in counting if said is not None for use in said.by if use.term == term)
-    if schedule is None:
-        return Settled(tuple(of_project or ()), "project", age.max_age_ms, tls.tls, by)
-    source: ScheduleFrom = "installation" if schedule.retry_schedule_ms is None else "policy"
-    return Settled(schedule.retry_schedule_ms, source, age.max_age_ms, tls.tls, by)
+    source: ScheduleFrom = "project" if schedule is project else "policy"
+    counting: list[tuple[Term, Terms]] = [("retry_schedule", schedule), ("max_age", age), ("tls", tls)]
+    return Settled(
+        schedule.retry_schedule_ms,
+        "installation" if schedule.retry_schedule_ms is None else source,
+        age.max_age_ms,
+        tls.tls,
+        tuple(use for term, said in counting for use in said.by if use.term == term),
+    )
 
 
 def terms(policies: Sequence[Policy], facts: Facts) -> Terms:
