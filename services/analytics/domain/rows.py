@@ -7,6 +7,7 @@ again, in whatever batch, lands on the row it made before.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
+from functools import lru_cache
 from itertools import groupby
 from typing import Protocol, TypeVar
 
@@ -31,6 +32,9 @@ from schemas.events import (
 # ClickHouse counts a row's age in 32-bit seconds: a later time would wrap round and the row be swept at once.
 _LATEST_MS = (2**32 - 1) * 1000
 NOT_SAID = -1
+# Put together once: it costs as much as all else of a row.
+_WAITS = MessageOutcome | MessageAccepted | MessageWaiting | MessageScheduled | MessageComplained | MessageUnsubscribed
+_ENDED = MessageSuppressed | MessageHeld | MessageCancelled | MessageExpired
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def by_month(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield list(run)
 
 
+@lru_cache(maxsize=4096)  # a project has few senders, and taking one apart costs as much as reading the record
 def address_of(mailbox: str) -> str:
     """`Name <A@b>` or `A@b` as `a@b`: what addresses are compared by."""
     address = parseaddr(mailbox)[1]
@@ -139,12 +144,8 @@ def _message_row(envelope: Envelope[Payload], data: MessageEvent, value: bytes, 
         raise ValueError("an event of a message needs its sequence")
     queued = data if isinstance(data, MessageQueued) else None
     attempt = data.attempt if isinstance(data, MessageOutcome) else None
-    waits = (
-        MessageOutcome | MessageAccepted | MessageWaiting | MessageScheduled | MessageComplained | MessageUnsubscribed
-    )
-    waiting = data if isinstance(data, waits) else None
-    ended = MessageSuppressed | MessageHeld | MessageCancelled | MessageExpired
-    caused = data if isinstance(data, ended) else waiting
+    waiting = data if isinstance(data, _WAITS) else None
+    caused = data if isinstance(data, _ENDED) else waiting
     due = waiting.next_attempt_at if waiting else None
     return EventRow(
         position=position,
