@@ -12,6 +12,7 @@ from schemas.envelope import decode, seal
 from schemas.events import AlertChange
 from schemas.topics import TOPICS
 from services.analytics.app import AlertTopics
+from tests.integration.analytics.bench import Api
 from tests.integration.analytics.whole import PARTITIONS, Source, running, until
 from tests.kit.clickhouse import Database
 from tests.kit.history import PROJECT, History
@@ -86,14 +87,16 @@ async def test_a_spike_is_raised_once_and_resolved_once_across_a_restart_and_bes
     source.alerts = alerts
     await set_rule(source, alerts, spike())
     await mails(source, 12, ago_s=30)
-    async with running(source, clickhouse, group), running(source, clickhouse, group):
-        await mails(source, 9)
-        await mails(source, 50, tag="otp")
-        await until(lambda: _state(source, alerts, "ok"), within=60)
-        written = SystemClock().monotonic()
-        await mails(source, 40)
-        assert await types_when(source, 1) == ["alert.raised"]
-        assert SystemClock().monotonic() - written < 10
+    async with running(source, clickhouse, group) as first:
+        async with running(source, clickhouse, group):
+            await mails(source, 9)
+            await mails(source, 50, tag="otp")
+            await until(lambda: _state(source, alerts, "ok"), within=60)
+            written = SystemClock().monotonic()
+            await mails(source, 40)
+            assert await types_when(source, 1) == ["alert.raised"]
+            assert SystemClock().monotonic() - written < 10
+        await until(lambda: _ready(first))  # alone again
     ((_, raised),) = await told(source)
     assert (raised.rule_id, raised.episode, raised.measure) == ("alr_1", 1, "queued")
     assert raised.value is not None
@@ -103,9 +106,12 @@ async def test_a_spike_is_raised_once_and_resolved_once_across_a_restart_and_bes
     await mails(source, 60)  # it goes on while nobody looks
     async with running(source, clickhouse, group):
         assert await types_when(source, 2) == ["alert.raised", "alert.resolved"]
-        await mails(source, 200)
-        assert await types_when(source, 3) == ["alert.raised", "alert.resolved", "alert.raised"]
-    assert [data.episode for _, data in await told(source)] == [1, 1, 2]
+    assert [data.episode for _, data in await told(source)] == [1, 1]
+
+
+async def _ready(api: Api) -> bool | None:
+    async with api.session.get(f"{api.url}/health/ready") as response:
+        return True if response.status == 200 else None
 
 
 async def _state(source: Source, topics: AlertTopics, wanted: str) -> bool | None:
