@@ -81,12 +81,10 @@ class Attempts:
         made = await self._post(delivery, endpoint.url, keys)
         following = self._following(delivery, made)
         failed = made.verdict.kind != "succeeded"
-        if await self._health.told(endpoint, delivery, made, last=following is None) and await self._results.settle(
-            delivery, attempt_record(delivery, made, following), following
-        ):
-            return Settled(following, failed)
-        UNRECORDED.inc()
-        return PutOff(failed=failed)
+        if not await self._recorded(delivery, endpoint, made, following):
+            UNRECORDED.inc()
+            return PutOff(failed=failed)
+        return Settled(following, failed)
 
     async def give_up(self, delivery: Delivery, age: timedelta) -> Settled | PutOff:
         """Close what nobody waits for any more, without a request."""
@@ -94,6 +92,14 @@ class Attempts:
         verdict = Verdict("failed", error=f"given up after {hours:g} hours: the endpoint kept failing")
         record = attempt_record(delivery, Made(self._clock.now_ms(), 0, verdict), None)
         return await self._close(delivery, "too_old", record)
+
+    async def _recorded(
+        self, delivery: Delivery, endpoint: WebhookEndpoint, made: Made, following: Delivery | None
+    ) -> bool:
+        """What the call says of its endpoint first: the delivery's next state would leave nobody to say it again."""
+        if not await self._health.told(endpoint, delivery, made, last=following is None):
+            return False
+        return await self._results.settle(delivery, attempt_record(delivery, made, following), following)
 
     async def _close(self, delivery: Delivery, cause: str, record: Envelope[WebhookAttempt] | None) -> Settled | PutOff:
         if not await self._results.settle(delivery, record, None):
