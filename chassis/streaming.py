@@ -26,23 +26,21 @@ class EndlessResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        ends = [
-            asyncio.create_task(self.stream_response(send)),
-            asyncio.create_task(self.listen_for_disconnect(receive)),
-            asyncio.create_task(self._told()),
-        ]
+        sending = asyncio.create_task(self.stream_response(send))
+        gone = asyncio.create_task(self.listen_for_disconnect(receive))
+        told = asyncio.create_task(self._told())
+        ends = {sending, gone, told}
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            first, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in ends:
                 task.cancel()
             await asyncio.wait(ends)
             self._at_end()
-        if self._over.is_set():
+        if first == {told}:
             await self._close(send)
-        for task in ends:
-            if not task.cancelled():
-                task.result()  # a source that failed is a bug: it is logged as one
+        elif gone not in first:
+            sending.result()  # a source that failed is a bug: it is logged as one
 
     async def _told(self) -> None:
         await self._over.wait()
