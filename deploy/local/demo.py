@@ -150,7 +150,7 @@ async def demo(stack: Json, folder: Path) -> None:
     hooks = Hooks(verified=asyncio.Queue())
     http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"})
     async with http, listening(hooks) as hook_url, subscription(stack["kafka"]) as consumer:
-        async with http.post(f"{url}/v1/webhooks", json={"url": hook_url, "events": ["*"]}) as response:
+        async with http.post(f"{url}/v1/webhooks", json={"url": hook_url, "events": ["message.*"]}) as response:
             endpoint: Json = await response.json()
             hooks.secret = endpoint["secret"]
         try:
