@@ -94,8 +94,9 @@ def _fields(schema: Json, schemas: Json, above: str = "") -> Iterator[tuple[str,
     for name, said in schema["properties"].items():
         shape = _shape(said, schemas)
         yield above + name, _kind(said, schemas), said.get("description", shape.get("description", ""))
-        if "properties" in shape:
-            yield from _fields(shape, schemas, f"{above}{name}.")
+        inner = _shape(shape["items"], schemas) if "items" in shape else shape
+        if "properties" in inner:
+            yield from _fields(inner, schemas, f"{above}{name}{'[]' if 'items' in shape else ''}.")
 
 
 def _shape(said: Json, schemas: Json) -> Json:
