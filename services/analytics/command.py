@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Sequence
 from http import HTTPMethod
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import orjson
@@ -21,6 +22,7 @@ from services.analytics.settings import AnalyticsSettings
 
 _LOOK_EVERY = 0.5
 _ANSWER_WITHIN = 60  # seconds: the rows that would be lost are counted first
+_NO_ANSWER = (OSError, HTTPException)  # nobody listens, or whoever did has died amid his answer
 _AWAY_AT_MOST = 120.0  # seconds that a process may take to come back, and go on
 
 
@@ -39,8 +41,8 @@ def rebuild(settings: AnalyticsSettings, arguments: Sequence[str]) -> int:
     except HTTPError as refusal:
         sys.stderr.write(f"{orjson.loads(refusal.read())['error']['message']}\n")
         return 1
-    except URLError as error:
-        sys.stderr.write(f"No analytics answers at {_url(settings)}: {error.reason}\n")
+    except _NO_ANSWER as error:
+        sys.stderr.write(f"No analytics answers at {_url(settings)}: {error}\n")
         return 1
     sys.stdout.write(f"done: {found['records']:,} records\n")
     return 0
@@ -51,8 +53,10 @@ def _asked_until(settings: AnalyticsSettings, deadline: float) -> dict[str, Any]
     while True:
         try:
             return _asked(settings, HTTPMethod.GET, None)
-        except URLError as error:
-            if isinstance(error, HTTPError) or time.monotonic() > deadline:
+        except HTTPError:
+            raise
+        except _NO_ANSWER:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(_LOOK_EVERY)
 
