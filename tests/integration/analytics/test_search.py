@@ -124,7 +124,7 @@ async def test_any_filters_find_what_a_plain_list_finds_whatever_is_merged_or_co
     ]
     await agree(bench, sent, singly, limit=100)
     found = await agree(bench, sent, together, limit=20)
-    assert found > 5, "what is asked for together is there, too"
+    assert found > 2, "what is asked for together is there, too"
     for table in TABLES:
         bench.database.command(f"SYSTEM START MERGES {table}")
         bench.database.command(f"OPTIMIZE TABLE {table} FINAL")
