@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page
 from deploy.local.layout import run_dir
 from tests.kit.browser import Scheme, chromium
 from tests.kit.stack import ROOT, Stack
+from tests.kit.waiting import found
 
 FOLDER = ROOT / "docs" / "screens"
 MINUTES = 4
@@ -47,19 +48,25 @@ async def traffic(stack: Stack) -> None:
 
 async def post(stack: Stack, recipient: str, tag: str) -> str:
     body = {"recipient": recipient, "subject": SUBJECTS[tag], "text": "847291", "html": HTML, "tags": [tag]}
-    _, answer, _ = await stack.call("POST", "/v1/messages", body, key=stack.key("test"))
-    message_id: str = answer["message_id"]
-    return message_id
+
+    async def accepted() -> str | None:
+        status, answer, _ = await stack.call("POST", "/v1/messages", body, key=stack.key("test"))
+        return answer["message_id"] if status == 202 else None
+
+    return await found(accepted, within=30)
 
 
-async def furnish(stack: Stack) -> dict[str, str]:
-    """What the pages are to show beside traffic: their addresses by name."""
+@contextlib.asynccontextmanager
+async def furnished(stack: Stack) -> AsyncIterator[dict[str, str]]:
+    """What the pages are to show beside traffic: their addresses by name. Gone after, but for the mails."""
+    made: list[str] = []
     hook: dict[str, Any] = {
         "url": "http://127.0.0.1:9/hooks/mail",
         "events": ["message.*"],
         "description": "Orders team",
     }
     _, endpoint, _ = await stack.call("POST", "/v1/webhooks", {**hook, "tags": ["receipt"]})
+    made.append(f"/v1/webhooks/{endpoint['id']}")
     await stack.call("POST", "/v1/queues/example.net/pause", {"reason": "their mail server is being moved"})
     for number in range(7):
         await stack.send(f"customer{number}@example.net", subject="Your receipt", tags=["receipt"])
@@ -68,14 +75,15 @@ async def furnish(stack: Stack) -> dict[str, str]:
         ("Security mail", "queued", {"times": 5, "baseline_seconds": 3600}),
     ):
         rule = {"name": name, "measure": measure, "filters": {"environment": "test"}, "condition": condition}
-        await stack.call("POST", "/v1/alerts", {**rule, "window_seconds": 300, "minimum": 20})
+        _, alert, _ = await stack.call("POST", "/v1/alerts", {**rule, "window_seconds": 300, "minimum": 20})
+        made.append(f"/v1/alerts/{alert['id']}")
     bounced = await post(stack, "bounce@sandbox.sendarix.test", "otp")
     deferred = await post(stack, "defer@sandbox.sendarix.test", "otp")
     mail = await post(stack, "delivered@sandbox.sendarix.test", "otp")
     await stack.message_when(bounced, "bounced")
     await stack.message_when(deferred, "deferred")
     await stack.message_when(mail, "delivered")
-    return {
+    yield {
         "overview": "/",
         "messages": "/messages",
         "message": f"/messages/{deferred}",
@@ -87,6 +95,9 @@ async def furnish(stack: Stack) -> dict[str, str]:
         "dead-letters": "/dead-letters",
         "alerts": "/alerts",
     }
+    for path in made:
+        await stack.call("DELETE", path)
+    await stack.call("POST", "/v1/queues/example.net/resume")
 
 
 async def visitor(browser: Browser, stack: Stack, scheme: Scheme, size: tuple[int, int]) -> Page:
@@ -114,14 +125,18 @@ async def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     async with running() as stack, chromium() as browser:
         await traffic(stack)
-        pages = await furnish(stack)
-        light = await visitor(browser, stack, "light", WIDE)
-        for name, path in pages.items():
-            await take(light, stack, path, name)
-        dark = await visitor(browser, stack, "dark", WIDE)
-        for name in ("overview", "message"):
-            await take(dark, stack, pages[name], f"{name}-dark")
-        await take(await visitor(browser, stack, "light", PHONE), stack, pages["message"], "message-phone")
+        async with furnished(stack) as pages:
+            await take_all(browser, stack, pages)
+
+
+async def take_all(browser: Browser, stack: Stack, pages: dict[str, str]) -> None:
+    light = await visitor(browser, stack, "light", WIDE)
+    for name, path in pages.items():
+        await take(light, stack, path, name)
+    dark = await visitor(browser, stack, "dark", WIDE)
+    for name in ("overview", "message"):
+        await take(dark, stack, pages[name], f"{name}-dark")
+    await take(await visitor(browser, stack, "light", PHONE), stack, pages["message"], "message-phone")
 
 
 if __name__ == "__main__":

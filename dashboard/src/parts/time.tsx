@@ -3,10 +3,11 @@
 import { useSyncExternalStore } from "react";
 import { absolute, relative } from "../format";
 
-const TICK_MS = 5_000;
+const TICK_MS = 1_000;
 let now = Date.now();
 
 function subscribe(changed: () => void): () => void {
+  now = Date.now(); // nobody has looked for a while
   const timer = setInterval(() => {
     now = Date.now();
     changed();
@@ -14,7 +15,7 @@ function subscribe(changed: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-/** The time by this machine's clock, a few seconds old at most. */
+/** The time by this machine's clock, a second old at most. */
 export function useNow(): number {
   return useSyncExternalStore(subscribe, () => now);
 }
