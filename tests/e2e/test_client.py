@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import sendarix
 from sendarix import AsyncSendarix, Sendarix
+from sendarix.shapes import WebhookAttempt
 
 from tests.kit.stack import ROOT, Stack
+from tests.kit.waiting import eventually
 
 README = (ROOT / "client" / "README.md").read_text()
 
@@ -143,6 +145,16 @@ async def test_webhooks(client: AsyncSendarix) -> None:
     assert "secret" not in shown
     assert shown["id"] in [webhook["id"] async for webhook in client.webhooks.list()]
     assert [attempt async for attempt in client.webhooks.attempts(made["id"])] == []
+    replay = await client.webhooks.replay(made["id"], since=datetime.now(UTC) - timedelta(hours=1), only_failed=True)
+    assert (replay["status"], replay["endpoint_id"]) == ("queued", made["id"])
+    event_id = (await client.webhooks.test(made["id"]))["event_id"]
+
+    async def failed() -> list[WebhookAttempt]:
+        return [attempt async for attempt in client.webhooks.attempts(made["id"], status="failed", event_id=event_id)]
+
+    await eventually(failed, within=30)
+    (attempt,) = await failed()
+    assert (attempt["cause"], attempt["outcome"], attempt["status_code"]) == ("test", "exhausted", None)
     await client.webhooks.delete(made["id"])
     with pytest.raises(sendarix.NotFound):
         await client.webhooks.get(made["id"])
