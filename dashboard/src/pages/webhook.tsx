@@ -8,7 +8,7 @@ import { Filters } from "../parts/filters";
 import { List } from "../parts/list";
 import { Empty, FailureNotice, Loading } from "../parts/notice";
 import { StatusMark } from "../parts/status";
-import { Time } from "../parts/time";
+import { Time, useNow } from "../parts/time";
 import { useAnswer, useChange } from "../queries";
 import type { Webhook, WebhookAttempt } from "../shapes";
 import { ReplayDialog } from "./webhook/replay";
@@ -75,6 +75,7 @@ export function WebhookPage({ id }: { id: string }) {
 }
 
 function AttemptRow({ attempt }: { attempt: WebhookAttempt }) {
+  const nowMs = useNow();
   return (
     <tr>
       <td>
@@ -93,7 +94,7 @@ function AttemptRow({ attempt }: { attempt: WebhookAttempt }) {
       <td className="long">
         {attempt.status_code ?? attempt.error}
         {attempt.response && <small className="quiet">{attempt.response}</small>}
-        {attempt.next_attempt_at && (
+        {attempt.next_attempt_at && Date.parse(attempt.next_attempt_at) > nowMs && (
           <small className="quiet">
             next try <Time at={attempt.next_attempt_at} />
           </small>

@@ -24,6 +24,7 @@ const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
 const HEIGHT = 190;
 const FEW = 30; // so many values are also drawn as points, or one alone would not be seen
 const DAY = 86_400; // seconds
+const CHARACTER = 6.5; // pixels of one, at most, on the axis
 
 /** A time of the axis: the hour, or the day where they are that far apart. */
 function tick(seconds: number, distance: number): string {
@@ -136,7 +137,11 @@ function options(
         size: 28,
         values: (_, splits) => splits.map((split) => tick(split, (splits[1] ?? split) - (splits[0] ?? split))),
       },
-      { ...axis, size: 56, values: (_, splits) => splits.map((value) => shown(value)) },
+      {
+        ...axis,
+        size: (_, labels) => 20 + CHARACTER * Math.max(4, ...(labels ?? []).map((label) => label.length)),
+        values: (_, splits) => splits.map((value) => shown(value)),
+      },
     ],
     series: [
       {},
