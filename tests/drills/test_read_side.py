@@ -31,16 +31,19 @@ async def test_clickhouse_away_under_load(field: Field, dice: Random, say: Say) 
 
 async def test_a_rebuild_under_load_whose_process_dies(field: Field, dice: Random, say: Say) -> None:
     """D102: every topic is replayed from its beginning beside the live tables; kill -9 in the midst, and it is finished."""
+    enough = asyncio.Event()
     async with Load(field.stack, dice, "d102") as load:
         await load.run(40)
-        sending = load.begin(load.run(120, at_once=10))
+        sending = load.begin(load.flow(8, enough))
         asked = asyncio.create_task(asyncio.to_thread(field.stack.make, "rebuild"))
         logs = field.stack.run_dir / "logs"
-        await until(lambda: any("rebuild_begins" in log.read_text() for log in logs.glob("analytics*")), within=60)
+        await until(lambda: any("rebuild_begins" in log.read_text() for log in logs.glob("analytics*")), within=120)
+        await field.wait_in_flight(load, least=1)
         pid = field.stack.kill("analytics")
         field.assert_in_flight(load, "analytics died")
-        await sending
         done = await asked
+        enough.set()
+        await sending
         assert done.returncode == 0, done.stdout + done.stderr
         assert "done: " in done.stdout, done.stdout
         await back(field.stack, "analytics", after=pid)
