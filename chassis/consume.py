@@ -122,6 +122,7 @@ class BatchConsumer:
         self._subscriber: BatchSubscriber | None = None
         self._handling = asyncio.Lock()
         self._joined = False
+        self._stopped = False
         self._failed = False
         self._began = float("-inf")  # monotonic: when the last poll's records were handed on
         self._buried: defaultdict[TopicPartition, set[int]] = defaultdict(set)  # poison of the batch at hand
@@ -144,6 +145,7 @@ class BatchConsumer:
 
     async def stop(self) -> None:
         """Finish the batch at hand, leave the group."""
+        self._stopped = True
         self._let_go()
         if self._broker is not None:
             await self._broker.stop()
@@ -236,6 +238,8 @@ class BatchConsumer:
 
     async def took(self, places: set[TopicPartition]) -> None:
         """The group has assigned: where each partition starts is asked and set here, not by aiokafka."""
+        if self._stopped:
+            return  # a rebalance ends while we leave: FastStream has let the consumer go, and nothing is read any more
         self._consumer.pause(*places)  # before any await: a fetch may be on its way already
         for place in places:
             self._consumer.seek(place, 0)  # any position will do while it is paused

@@ -304,3 +304,10 @@ async def send_slowly(log: Log, handling: Handling, numbers: Sequence[int]) -> N
     for number in numbers:
         await send(log, handling, [number])
         await asyncio.sleep(0.005)
+
+
+async def test_an_assignment_that_comes_while_it_leaves_is_no_crash(handling: Handling) -> None:
+    async with handling.running() as consumer:
+        await until(lambda: not consumer.ready())
+    await consumer.took({TopicPartition(handling.topic.name, 0)})  # it would raise what stops the service
+    assert consumer.ready() == []
