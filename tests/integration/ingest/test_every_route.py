@@ -139,7 +139,13 @@ ROWS: dict[tuple[str, str], Row] = {
 ADMIN_SCOPES = {"projects.read", "projects.write", "api_keys.read", "api_keys.write", *OF_DELIVERY}
 EVERY_SCOPE = sorted(get_args(Scope))
 SHARED = ("/v1/queues", "/v1/pools")  # names, of which none is a project's
-NOT_READ = ("/v1/messages", "/v1/projects", "/v1/sandbox", "/v1/unsubscribes", "/v1/dead-letters")  # what no such key finds again here
+NOT_READ = (
+    "/v1/messages",
+    "/v1/projects",
+    "/v1/sandbox",
+    "/v1/unsubscribes",
+    "/v1/dead-letters",
+)  # what no such key finds again here
 UNKNOWN = {
     "message_id": "msg_0",
     "name_or_id": "tpl_0",
