@@ -33,6 +33,7 @@ def rebuild(settings: AnalyticsSettings, arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         found = _asked(settings, HTTPMethod.POST, {"accept_loss": given.accept_loss})
+        run = found["run"]
         while found["step"] != "idle":
             sys.stdout.write(f"{found['step']}: {found['read']:,} of {found['records']:,} records\n")
             sys.stdout.flush()
@@ -43,6 +44,9 @@ def rebuild(settings: AnalyticsSettings, arguments: Sequence[str]) -> int:
         return 1
     except _NO_ANSWER as error:
         sys.stderr.write(f"No analytics answers at {_url(settings)}: {error}\n")
+        return 1
+    if found["run"] != run:
+        sys.stderr.write("The process died before the run was noted: nothing was rebuilt. Give the command again.\n")
         return 1
     sys.stdout.write(f"done: {found['records']:,} records\n")
     return 0

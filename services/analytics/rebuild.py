@@ -131,6 +131,7 @@ class Rebuild:
     async def _rebuilt(self, run: Run) -> None:
         self.progress = Progress("reading", run, 0, 0)
         await self._shadow.open(run)
+        _log.info("rebuild_noted", run=run.run)  # from here on it outlives its process
         group = f"{self._group}.rebuild.{run.run}"
         reader = self._reader(self._shadow.projection, group)
         await reader.start()

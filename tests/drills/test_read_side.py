@@ -37,7 +37,7 @@ async def test_a_rebuild_under_load_whose_process_dies(field: Field, dice: Rando
         sending = load.begin(load.flow(8, enough))
         asked = asyncio.create_task(asyncio.to_thread(field.stack.make, "rebuild"))
         logs = field.stack.run_dir / "logs"
-        await until(lambda: any("rebuild_begins" in log.read_text() for log in logs.glob("analytics*")), within=120)
+        await until(lambda: any("rebuild_noted" in log.read_text() for log in logs.glob("analytics*")), within=120)
         await field.wait_in_flight(load, least=1)
         pid = field.stack.kill("analytics")
         field.assert_in_flight(load, "analytics died")
