@@ -18,7 +18,7 @@ const FIELDS: FilterField[] = [
   { name: "template", label: "Template", placeholder: "otp-code" },
   { name: "error_category", label: "Error category", options: CATEGORIES },
   { name: "path", label: "Path", placeholder: "mx:main" },
-  { name: "channel", label: "Channel", options: ["api", "batch", "smtp"] },
+  { name: "channel", label: "Channel", options: ["api", "batch"] },
   { name: "since", label: "Since", kind: "time" },
   { name: "until", label: "Until", kind: "time" },
 ];
