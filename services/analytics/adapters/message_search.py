@@ -1,4 +1,4 @@
-"""Which messages a page has: their ids, newest first, at a cost that does not grow with the table (R30, docs/adr/0009).
+"""Which messages a page has: their ids, newest first, at a cost that does not grow with the table (R30, docs/adr/0010).
 
 What lasts is exact in `message_facts`. What changes is looked for in rows that may be out of date (a message was `queued`
 once, in a row that is not merged yet): those are candidates only, and `message_states` merged decides.

@@ -1,4 +1,4 @@
-"""What messages are looked for by: one table of what lasts, one of what changes (R30, docs/adr/0009).
+"""What messages are looked for by: one table of what lasts, one of what changes (R30, docs/adr/0010).
 
 Both are sorted as `messages` is, so a page is read from its newest end and no further than it is long. A row says what may
 be an answer; what is one, the merged row decides.
