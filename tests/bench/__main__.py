@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 
 from tests.bench.bulk import critical_beside_bulk
+from tests.bench.inserts import backlog_inserted
 from tests.bench.measure import Bench
 from tests.bench.processes import beside
 from tests.bench.report import Figures, shown, worst
@@ -33,7 +34,7 @@ _SINK, _BARE = 53, 54  # offsets from the port base, behind the stack's own
 
 # Without a stack beside them, so that all of the machine is theirs.
 _APART = ("sender", "postfix", "search", "webhooks")
-PHASES = (*_APART, "bare", "idle", "accept", "batch", "path", "signed", "latency", "naive", "bulk", "tarpit")
+PHASES = (*_APART, "bare", "idle", "accept", "batch", "path", "signed", "latency", "naive", "bulk", "tarpit", "inserts")
 
 
 async def bench(
@@ -83,6 +84,7 @@ async def _in_the_stack(measured: Bench, only: Sequence[str]) -> Figures:
         **measured.phases(),
         "bulk": lambda: critical_beside_bulk(measured),
         "tarpit": lambda: others_beside_a_tarpit(measured),
+        "inserts": lambda: backlog_inserted(measured),
     }
     figures: Figures = {}
     for name in (name for name in phases if name in only):

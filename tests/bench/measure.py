@@ -203,7 +203,7 @@ class Bench:
         patience = _patience(load)
 
         async def inserted() -> bool:
-            return await self._rows() >= EVENTS_PER_MAIL * self.accepted
+            return await self.rows() >= EVENTS_PER_MAIL * self.accepted
 
         await eventually(inserted, within=patience, every=0.2)
         await self.stack.message_when(load.ids[-1].decode(), "delivered")
@@ -217,7 +217,8 @@ class Bench:
         self.taken.read()
         return sum(one in self.taken.moments for one in load.ids)
 
-    async def _rows(self) -> int:
+    async def rows(self) -> int:
+        """Events that analytics has inserted since it began."""
         url = next(p["url"] for p in self.stack.description["processes"] if p["service"] == "analytics")
         async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
             text = await response.text()

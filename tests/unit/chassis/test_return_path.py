@@ -1,4 +1,4 @@
-"""The address that a message's bounces go to, and what is read from one that mail came to (R27)."""
+"""The address that a message's bounces go to, and what is read from one that mail came to (R27; D99)."""
 
 import pytest
 from hypothesis import given

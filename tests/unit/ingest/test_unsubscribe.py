@@ -1,4 +1,4 @@
-"""One-click links: which mail has one, what stands in it, and what a click does (R12)."""
+"""One-click links: which mail has one, what stands in it, and what a click does (R12; D99)."""
 
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field, replace
