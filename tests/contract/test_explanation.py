@@ -180,6 +180,15 @@ def test_every_reason_is_told(reason: WaitReason) -> None:
     assert life.explained()["waiting"]["reason"] == reason
 
 
+def test_a_path_that_is_still_down_when_it_was_to_be_back_is_told_again() -> None:
+    life = Life()
+    for name, where, pause in (("submit", "open", 0), ("path down", "open", 0), ("retry", "no path", HOUR)):
+        life.now_ms += pause
+        life.meets(of(life, INPUTS[name]), **WORLDS[where])
+        check(life)
+    assert life.explained(later=HOUR)["waiting"]["reason"] == "path_paused"
+
+
 def test_every_reason_of_the_list_is_met() -> None:
     assert {*WAITS, "greylisted"} == set(get_args(WaitReason))
 

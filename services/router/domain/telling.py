@@ -107,7 +107,8 @@ def told(state: MessageState, wait: Wait) -> Decision:
     That a time has come, and the message stands in line now, they see by the clock: after an outage thousands do so at once.
     """
     in_line_by_now = wait.reason == "admission" and state.told_reason in _UNTIL_A_TIME
-    if wait.reason == state.told_reason or in_line_by_now:
+    no_time_any_more = wait.due_at_ms is None and state.due_at_ms is not None  # its path was to be back by then
+    if (wait.reason == state.told_reason and not no_time_any_more) or in_line_by_now:
         return Decision(wait=wait)
     event = MessageWaiting(
         **about(state, state.status),
