@@ -11,6 +11,7 @@ from chassis.clock import SystemClock
 from chassis.log import Incoming, Log
 from chassis.settings import KafkaSettings
 from chassis.table import Table, Tables
+from schemas.alerts import AlertRule, AlertState
 from schemas.deliveries import Delivery
 from schemas.envelope import Payload, decode
 from schemas.replies import Verdict
@@ -18,6 +19,9 @@ from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, EndpointHealth, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
+from services.analytics.alerting import Alerting
+from services.analytics.domain.destinations import DestinationRow
+from services.analytics.handlers import row_of
 from services.ingest.adapters.directory import KeyIndex
 from services.ingest.adapters.idempotency import read as read_claim
 from services.ingest.adapters.latest import LatestRecords
@@ -156,6 +160,18 @@ def healths(made: Tables, table: Table[EndpointHealth]) -> None:
     EndpointTable(made, made.table(TOPICS["webhook-endpoints"], WebhookEndpoint), table, SystemClock())
 
 
+def alert_states(record: Incoming) -> None:
+    nobody: Any = None
+    view = Alerting(TOPICS["alert-states"], TOPICS["account-events"], nobody, nobody, nobody, SystemClock(), group="g")
+    view.apply(record)
+    assert record.key in view._states
+
+
+def destination(record: Incoming) -> None:
+    row = row_of(record, decode(record.value, TOPICS["destinations"].types))
+    assert isinstance(row, DestinationRow)
+
+
 READERS: dict[tuple[str, str], Read] = {
     ("suppressions", "ingest"): table_of("suppressions", Suppression, plain),
     ("suppressions", "router"): table_of("suppressions", Suppression, RouterSuppressions),
@@ -180,6 +196,11 @@ READERS: dict[tuple[str, str], Read] = {
     ("queue-state", "ingest"): latest_of("queue-state"),
     ("path-health", "ingest"): latest_of("path-health"),
     ("destinations", "ingest"): latest_of("destinations"),
+    ("destinations", "analytics"): destination,
+    ("alert-rules", "ingest"): table_of("alert-rules", AlertRule, versions),
+    ("alert-rules", "analytics"): table_of("alert-rules", AlertRule, plain),
+    ("alert-states", "ingest"): table_of("alert-states", AlertState, plain),
+    ("alert-states", "analytics"): alert_states,
     **{
         (entry, "router"): routing(entry)
         for entry in ("routes", "upstreams", "policies", "queue-controls", "destinations", "path-health", "domains")
