@@ -46,7 +46,7 @@ class Kept(Generic[V]):
     noun: str
     prefix: str
     shown: Callable[[V], Shown]
-    most: int = MAX_ENTITIES  # of an owner
+    most: int | None = None  # of an owner; None: as of most kinds
     # One change at a time in this process, so that none is made from what another is replacing.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -119,8 +119,9 @@ class Kept(Generic[V]):
         return found if found is not None and found.deleted_at is None else None
 
     def _check_room(self, owner: str) -> None:
-        if len(self.entities.live(owner)) >= self.most:
-            raise Refused("conflict", f"There are {self.most} of them already: delete one.")
+        most = MAX_ENTITIES if self.most is None else self.most
+        if len(self.entities.live(owner)) >= most:
+            raise Refused("conflict", f"There are {most} of them already: delete one.")
 
     def _not_own(self, caller: Caller, entity_id: str) -> Refused:
         if self._seen(caller, entity_id) is None:

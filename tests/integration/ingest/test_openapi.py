@@ -32,7 +32,7 @@ FITTING, UNFITTING = 6, 14
 # What is wrong with one of its mails stands in the 202.
 BATCH_PATH = "/v1/messages/batch"
 # Reads are passed on to the read side, which is not there: 503, as the document says.
-AWAY = ("/v1/messages", "/v1/events", "/v1/metrics", "/v1/sandbox/messages", "/v1/dead-letters")
+AWAY = ("/v1/messages", "/v1/events", "/v1/metrics", "/v1/ledger", "/v1/sandbox/messages", "/v1/dead-letters")
 CHECKS = [
     content_type_conformance,
     response_headers_conformance,
