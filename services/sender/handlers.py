@@ -304,4 +304,10 @@ class Attempts:
 
 
 def _candidate(delivery: Delivery) -> Candidate:
-    return Candidate(delivery.destination, delivery.priority, delivery.recipient, sender_domain(delivery.content))
+    return Candidate(
+        delivery.destination,
+        delivery.priority,
+        delivery.recipient,
+        sender_domain(delivery.content),
+        is_retry=delivery.attempt > 1,
+    )

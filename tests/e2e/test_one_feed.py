@@ -24,6 +24,7 @@ MAILS = 150
 AT_ONCE = 15  # requests under way
 KILL_AFTER = 50  # accepted mails
 BREAK_AFTER = 100  # events of the stream
+FAILING = 6  # calls of the endpoint: repeated, and too few to open its breaker
 
 
 def busy_at_first(tried: set[str]) -> Any:
@@ -117,7 +118,7 @@ async def test_kafka_webhooks_pages_and_stream_tell_the_same_R35(tmp_path: Path)
             "UPSTREAM": f"127.0.0.1:{server.port}",
         }
         async with Stack(tmp_path / "run", port_base=28000, knobs=knobs) as stack:
-            receiver.script("/hooks", *[Answer(500)] * 20)
+            receiver.script("/hooks", *[Answer(500)] * FAILING)
             hook = {"url": receiver.url("/hooks"), "events": ["message.*"]}
             status, endpoint, _ = await stack.call("POST", "/v1/webhooks", hook)
             assert status == 201, endpoint
@@ -153,7 +154,7 @@ async def test_kafka_webhooks_pages_and_stream_tell_the_same_R35(tmp_path: Path)
     assert all(event["timestamp"] == event.pop("timestamp") == event["time"] for event in map(dict, called))
     assert by_id({name: value for name, value in event.items() if name != "timestamp"} for event in called) == expected
     assert all(request.webhook_id == request.event["id"] for request in calls)
-    assert len(calls) >= len(expected) + 20, "no call was repeated: nothing is proven of retries"
+    assert len(calls) >= len(expected) + FAILING, "no call was repeated: nothing is proven of retries"
     # in one order per message: that of `sequence`, without a gap; repeats in Kafka go back, never ahead
     for told in (seen, listed):
         assert all(sequences == list(range(1, len(sequences) + 1)) for sequences in lives(told).values())

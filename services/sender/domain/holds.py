@@ -1,7 +1,7 @@
 """Whom a provider wants to be left alone with for a while: one recipient, or all mail of one From domain (R21).
 
-Pure: time comes in as a number. It must never hold up the provider's other mail, nor critical mail for a busy recipient:
-a code that comes an hour late is of no use to anybody.
+Pure: time comes in as a number. It must never hold up the provider's other mail. Nor, for a busy recipient, critical mail,
+for a code that comes an hour late is of no use to anybody; nor a mail that is tried again, for that goes by its ladder (R22).
 """
 
 from collections import OrderedDict
@@ -29,7 +29,8 @@ class Holds:
         """When it may go, as far as this says."""
         if not self._until_ms:
             return 0
-        recipient_ms = 0 if mail.priority == "critical" else self._until_ms.get(("recipient", mail.recipient), 0)
+        goes = mail.priority == "critical" or mail.is_retry
+        recipient_ms = 0 if goes else self._until_ms.get(("recipient", mail.recipient), 0)
         return max(recipient_ms, self._until_ms.get(("sender_domain", mail.sender_domain), 0))
 
     def last_ms(self) -> int:

@@ -22,6 +22,7 @@ class Candidate:
     priority: Priority
     recipient: str = ""
     sender_domain: str = ""
+    is_retry: bool = False  # its time is the ladder's
 
 
 class Waiting(Protocol):

@@ -397,6 +397,13 @@ async def test_a_busy_recipient_gets_critical_mail_all_the_same() -> None:
     crowd.slots.check(UPSTREAM, Candidate("d", "critical", "ada@d"))
 
 
+async def test_a_retry_to_a_busy_recipient_goes_by_its_ladder_R22() -> None:
+    crowd = Crowd()
+    async with crowd.slots.slot(UPSTREAM, Candidate("d", "normal", "ada@d"), within=1) as slot:
+        slot.tell(Carried(BUSY))
+    crowd.slots.check(UPSTREAM, Candidate("d", "normal", "ada@d", is_retry=True))
+
+
 # policies
 
 
