@@ -101,7 +101,7 @@ async def test_a_spike_is_raised_once_and_resolved_once_across_a_restart_and_bes
     assert (raised.rule_id, raised.episode, raised.measure) == ("alr_1", 1, "queued")
     assert raised.value is not None
     assert raised.threshold is not None
-    assert raised.value >= 40
+    assert raised.value > raised.threshold  # as many of them as the window held when it was looked at
     assert raised.threshold < 10
     await mails(source, 60)  # it goes on while nobody looks
     async with running(source, clickhouse, group):
