@@ -358,7 +358,7 @@ class EndpointDisabled(EndpointChange):
 
 
 class DeliveryExhausted(EndpointChange):
-    """An event was tried for the last time. At most one of an endpoint in a day: the first; the attempts list has all."""
+    """An event was tried for the last time. Of an endpoint the first in a day is told; the attempts list has all."""
 
     TYPE: ClassVar[str] = "delivery.exhausted"
     attempts: int

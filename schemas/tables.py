@@ -152,6 +152,15 @@ class EndpointHealth(Payload):
     disabled_reason: DisabledReason | None = None
 
 
+class EndpointExhaustion(Payload):
+    """Key: endpoint id. When its owner was last told that an event was tried there for the last time."""
+
+    TYPE: ClassVar[str] = "table.endpoint_exhaustion"
+    id: str
+    project_id: str
+    told_at: Timestamp
+
+
 def as_it_stands(endpoint: WebhookEndpoint, health: EndpointHealth | None) -> WebhookEndpoint:
     """The endpoint, disabled where its health says so and its owner has not enabled it since."""
     if health is None or health.disabled_at is None or endpoint.disabled_at is not None:
@@ -191,4 +200,5 @@ DOMAINS = by_type(Domain)
 SUPPRESSIONS = by_type(Suppression)
 WEBHOOK_ENDPOINTS = by_type(WebhookEndpoint)
 ENDPOINT_HEALTH = by_type(EndpointHealth)
+ENDPOINT_EXHAUSTIONS = by_type(EndpointExhaustion)
 QUEUE_STATE = by_type(QueueState)

@@ -13,7 +13,7 @@ from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
 from chassis.table import Tables
 from chassis.tail import Tail
-from schemas.tables import EndpointHealth, WebhookEndpoint
+from schemas.tables import EndpointExhaustion, EndpointHealth, WebhookEndpoint
 from schemas.topics import TOPICS, Topic
 from services.webhooks.adapters.endpoints import EndpointTable, HealthTable
 from services.webhooks.adapters.history import KafkaHistory
@@ -50,6 +50,7 @@ class Webhooks:
         self._tables = Tables(settings.kafka, self._log, clock, client_id=f"{self._name}-tables", crash=self.crash)
         table = self._tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint)
         health = self._tables.table(TOPICS["endpoint-health"], EndpointHealth)
+        exhaustions = self._tables.table(TOPICS["endpoint-exhaustions"], EndpointExhaustion)
         endpoints = EndpointTable(self._tables, table, health, clock)
         poster = HttpPoster(allow_loopback=settings.allow_loopback)
         self._fan_out = self._consumer(FAN_OUT_GROUP, [_EVENTS, _ACCOUNT], FanOut(endpoints).handle)
@@ -61,7 +62,7 @@ class Webhooks:
             seals_of(settings.sealing_keys),
             poster,
             results,
-            HealthKeeper(HealthTable(health, self._log, clock)),
+            HealthKeeper(HealthTable(health, exhaustions, self._log, clock)),
             clock,
             schedule=Schedule.of(settings.retry_schedule),
             random_bits=randbits,

@@ -6,7 +6,7 @@ from chassis.log import LogUnavailable
 from chassis.telemetry import logger
 from schemas.tables import WebhookEndpoint
 from services.webhooks.domain.delivery import Delivery
-from services.webhooks.domain.health import Change, Exhausted, change_of
+from services.webhooks.domain.health import Change, change_of, exhausted_of
 from services.webhooks.domain.records import Made
 from services.webhooks.ports import Health
 
@@ -17,7 +17,6 @@ class HealthKeeper:
     def __init__(self, health: Health) -> None:
         self._health = health
         self._arrived: dict[str, int] = {}  # endpoint: when a call last arrived there, from this process
-        self._exhausted = Exhausted()
         self._changing = asyncio.Lock()
 
     async def told(self, endpoint: WebhookEndpoint, delivery: Delivery, made: Made, *, last: bool) -> bool:
@@ -45,7 +44,7 @@ class HealthKeeper:
             _log.info("endpoint_health", endpoint=endpoint.id, project=endpoint.project_id, events=kinds)
 
     async def _tell_exhausted(self, endpoint: WebhookEndpoint, delivery: Delivery, made: Made) -> None:
-        event = self._exhausted.event(endpoint, delivery, made)
-        if event is not None:
-            await self._health.publish([event])
-            self._exhausted.told(endpoint, made)
+        async with self._changing:
+            event = exhausted_of(endpoint, self._health.exhausted(endpoint.id), delivery, made)
+            if event is not None:
+                await self._health.tell_exhausted(endpoint, event)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from chassis.log import Incoming, Outgoing
 from schemas.envelope import Envelope, Payload
-from schemas.tables import EndpointHealth, WebhookEndpoint
+from schemas.tables import EndpointExhaustion, EndpointHealth, WebhookEndpoint
 from schemas.topics import Topic
 from schemas.webhooks import WebhookAttempt
 from services.webhooks.domain.delivery import Delivery
@@ -30,7 +30,7 @@ class Endpoints(Protocol):
 
 
 class Health(Protocol):
-    """Which endpoints keep failing, or were disabled for what they answered."""
+    """Which endpoints keep failing, or were disabled for what they answered, and what their owners were told."""
 
     def of(self, endpoint_id: str) -> EndpointHealth | None: ...
 
@@ -40,8 +40,12 @@ class Health(Protocol):
         """First the account events, acked, then the health, None where it is well. Raises LogUnavailable."""
         ...
 
-    async def publish(self, events: Sequence[Envelope[Payload]]) -> None:
-        """Account events alone. Raises LogUnavailable."""
+    def exhausted(self, endpoint_id: str) -> EndpointExhaustion | None:
+        """When its owner was last told that a delivery is exhausted."""
+        ...
+
+    async def tell_exhausted(self, endpoint: WebhookEndpoint, event: Envelope[Payload]) -> None:
+        """First the event, acked, then that its owner was told. Raises LogUnavailable."""
         ...
 
 

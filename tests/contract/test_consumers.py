@@ -16,7 +16,16 @@ from schemas.deliveries import Delivery
 from schemas.envelope import Payload, decode
 from schemas.replies import Verdict
 from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
-from schemas.tables import ApiKey, ApiKeyUsage, Domain, EndpointHealth, Project, Suppression, WebhookEndpoint
+from schemas.tables import (
+    ApiKey,
+    ApiKeyUsage,
+    Domain,
+    EndpointExhaustion,
+    EndpointHealth,
+    Project,
+    Suppression,
+    WebhookEndpoint,
+)
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
 from services.analytics.alerting import Alerting
@@ -186,6 +195,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("webhook-endpoints", "webhooks"): table_of("webhook-endpoints", WebhookEndpoint, endpoints),
     ("endpoint-health", "ingest"): table_of("endpoint-health", EndpointHealth, plain),
     ("endpoint-health", "webhooks"): table_of("endpoint-health", EndpointHealth, healths),
+    ("endpoint-exhaustions", "webhooks"): table_of("endpoint-exhaustions", EndpointExhaustion, plain),
     ("templates", "ingest"): templates,
     ("routes", "ingest"): table_of("routes", Route, versions),
     ("upstreams", "ingest"): table_of("upstreams", Upstream, versions),

@@ -2,20 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from chassis.clock import Clock
 from chassis.failures import Retry
+from chassis.ids import new_id
 from chassis.log import Log, outgoing
 from chassis.table import Table, Tables
 from schemas.envelope import Envelope, Payload, seal
-from schemas.tables import EndpointHealth, WebhookEndpoint, as_it_stands
+from schemas.tables import EndpointExhaustion, EndpointHealth, WebhookEndpoint, as_it_stands
 from schemas.topics import TOPICS
+from services.webhooks.domain.records import SOURCE
 
 _ACCOUNT = TOPICS["account-events"]
 _LOOK_EVERY = 0.01  # seconds; the table's own probe comes each 100 ms
 _KNOWN_WITHIN = 2.0  # seconds to find out that an unknown endpoint really is none
 _RETRY_AFTER = 0.5
 _WITHIN = 5.0  # seconds for an append
+
+P = TypeVar("P", EndpointHealth, EndpointExhaustion)
 
 
 class EndpointTable:
@@ -68,29 +73,46 @@ class EndpointTable:
 
 
 class HealthTable:
-    """`services.webhooks.ports.Health`: a compacted topic that all processes read, and account events for everybody."""
+    """`services.webhooks.ports.Health`: compacted topics that all processes read, and account events for everybody."""
 
-    def __init__(self, table: Table[EndpointHealth], log: Log, clock: Clock) -> None:
-        self._table = table
+    def __init__(
+        self, health: Table[EndpointHealth], exhaustions: Table[EndpointExhaustion], log: Log, clock: Clock
+    ) -> None:
+        self._health = health
+        self._exhaustions = exhaustions
         self._log = log
         self._clock = clock
 
     def of(self, endpoint_id: str) -> EndpointHealth | None:
-        return self._table.get(endpoint_id)
+        return self._health.get(endpoint_id)
 
     async def change(
         self, endpoint: WebhookEndpoint, health: EndpointHealth | None, events: Sequence[Envelope[Payload]]
     ) -> None:
-        await self.publish(events)
+        await self._publish(events)
         if health is None:
-            await self._table.remove(endpoint.id)
-            return
-        now_ms = self._clock.now_ms()
-        record = seal(
-            health, record_id=endpoint.id, source="webhooks", subject=endpoint.id, time_ms=now_ms,
-            project_id=endpoint.project_id,
-        )  # fmt: skip
-        await self._table.put(endpoint.id, record)
+            await self._health.remove(endpoint.id)
+        else:
+            await self._health.put(endpoint.id, self._sealed(health, endpoint))
 
-    async def publish(self, events: Sequence[Envelope[Payload]]) -> None:
+    def exhausted(self, endpoint_id: str) -> EndpointExhaustion | None:
+        return self._exhaustions.get(endpoint_id)
+
+    async def tell_exhausted(self, endpoint: WebhookEndpoint, event: Envelope[Payload]) -> None:
+        await self._publish([event])
+        told = EndpointExhaustion(id=endpoint.id, project_id=endpoint.project_id, told_at=event.time)
+        await self._exhaustions.put(endpoint.id, self._sealed(told, endpoint))
+
+    async def _publish(self, events: Sequence[Envelope[Payload]]) -> None:
         await self._log.append([outgoing(_ACCOUNT, event, key=event.project_id) for event in events], within=_WITHIN)
+
+    def _sealed(self, data: P, endpoint: WebhookEndpoint) -> Envelope[P]:
+        now_ms = self._clock.now_ms()
+        return seal(
+            data,
+            record_id=new_id("rec", now_ms),
+            source=SOURCE,
+            subject=endpoint.id,
+            time_ms=now_ms,
+            project_id=endpoint.project_id,
+        )

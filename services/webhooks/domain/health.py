@@ -1,12 +1,12 @@
 """When an endpoint counts as failing, as recovered, and as one that nobody should call any more."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from chassis.ids import derived_id
 from schemas.envelope import Envelope, Payload, seal, to_ms, to_timestamp
-from schemas.events import DeliveryExhausted, EndpointDisabled, EndpointFailing, EndpointRecovered
-from schemas.tables import EndpointHealth, WebhookEndpoint
+from schemas.events import DeliveryExhausted, EndpointChange, EndpointDisabled, EndpointFailing, EndpointRecovered
+from schemas.tables import EndpointExhaustion, EndpointHealth, WebhookEndpoint
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.records import SOURCE, Made
 
@@ -30,7 +30,7 @@ def change_of(
 ) -> Change | None:
     """What this call says of its endpoint; None where that is no news. `arrived_ms`: when one last arrived, if known.
 
-    Event ids are functions of what caused them: who sees the same, or sees it again after a crash, says the same.
+    It is news to whoever has not heard of it: where two see the same at once, each tells what it saw, in its own event.
     """
     enabled = endpoint.enabled_at or endpoint.created_at
     if health is not None and health.failing_since <= enabled:
@@ -52,7 +52,7 @@ def change_of(
             if delivery.attempt < FAILING_ATTEMPT or arrives:
                 return None
             event = EndpointFailing(**_told(endpoint, delivery, made, at))
-            return Change(_failing(endpoint, delivery, at), (_sealed(event, endpoint, at, "failing", delivery.id),))
+            return Change(_failing(endpoint, delivery, at), (_sealed(event, endpoint),))
 
 
 def _failing(endpoint: WebhookEndpoint, delivery: Delivery, at: str) -> EndpointHealth:
@@ -71,7 +71,7 @@ def _hopeless(health: EndpointHealth, delivery: Delivery, at_ms: int) -> bool:
 
 def _recovered(endpoint: WebhookEndpoint, health: EndpointHealth, delivery: Delivery, made: Made, at: str) -> Change:
     event = EndpointRecovered(**_told(endpoint, delivery, made, at), failing_since=health.failing_since)
-    return Change(None, (_sealed(event, endpoint, at, "recovered", health.failing_since),))
+    return Change(None, (_sealed(event, endpoint),))
 
 
 def _disabled(
@@ -85,28 +85,18 @@ def _disabled(
     told = _told(endpoint, delivery, made, at)
     event = EndpointDisabled(**told, reason=reason, failing_since=health.failing_since)
     disabled = health.model_copy(update={"disabled_at": at, "disabled_reason": reason})
-    enabled = endpoint.enabled_at or endpoint.created_at
-    return Change(disabled, (_sealed(event, endpoint, at, "disabled", enabled),))
+    return Change(disabled, (_sealed(event, endpoint),))
 
 
-@dataclass(slots=True)
-class Exhausted:
-    """Which endpoints' owners have been told today that something did not arrive at all."""
-
-    _told: dict[str, int] = field(default_factory=dict)  # endpoint: window
-
-    def event(self, endpoint: WebhookEndpoint, delivery: Delivery, made: Made) -> Envelope[Payload] | None:
-        """The event, if it is the first of its endpoint's window here; other processes' has the same id."""
-        at_ms = made.at_ms + made.duration_ms
-        window = at_ms // EXHAUSTED_WINDOW_MS
-        if self._told.get(endpoint.id) == window:
-            return None
-        at = to_timestamp(at_ms)
-        event = DeliveryExhausted(**_told(endpoint, delivery, made, at), attempts=delivery.attempt)
-        return _sealed(event, endpoint, at, "exhausted", str(window))
-
-    def told(self, endpoint: WebhookEndpoint, made: Made) -> None:
-        self._told[endpoint.id] = (made.at_ms + made.duration_ms) // EXHAUSTED_WINDOW_MS
+def exhausted_of(
+    endpoint: WebhookEndpoint, told: EndpointExhaustion | None, delivery: Delivery, made: Made
+) -> Envelope[Payload] | None:
+    """The event that this last call has failed; None where its owner was `told` of another one in the same window."""
+    at_ms = made.at_ms + made.duration_ms
+    if told is not None and to_ms(told.told_at) // EXHAUSTED_WINDOW_MS >= at_ms // EXHAUSTED_WINDOW_MS:
+        return None
+    at = to_timestamp(at_ms)
+    return _sealed(DeliveryExhausted(**_told(endpoint, delivery, made, at), attempts=delivery.attempt), endpoint)
 
 
 def _told(endpoint: WebhookEndpoint, delivery: Delivery, made: Made, at: str) -> dict[str, Any]:
@@ -120,12 +110,13 @@ def _told(endpoint: WebhookEndpoint, delivery: Delivery, made: Made, at: str) ->
     }
 
 
-def _sealed(data: Payload, endpoint: WebhookEndpoint, at: str, *cause: str) -> Envelope[Payload]:
+def _sealed(data: EndpointChange, endpoint: WebhookEndpoint) -> Envelope[Payload]:
+    """Its id is a function of all that it says: one id never has two contents, whoever tells it and however often."""
     return seal(
         data,
-        record_id=derived_id("evt", endpoint.id, *cause),
+        record_id=derived_id("evt", data.TYPE, data.model_dump_json()),
         source=SOURCE,
         subject=endpoint.id,
-        time_ms=to_ms(at),
+        time_ms=to_ms(data.at),
         project_id=endpoint.project_id,
     )

@@ -5,13 +5,16 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
+from aiokafka.partitioner import murmur2
 
 from chassis.clock import SystemClock
 from chassis.ids import derived_id
 from chassis.log import Log
-from schemas.envelope import to_timestamp
+from schemas.envelope import Envelope, encode, to_timestamp
+from schemas.events import MessageEvent
 from tests.integration.webhooks.stage import DELIVERIES, Stage, closed, process, running
 from tests.kit.broker import Broker
 from tests.kit.topics import kafka_settings
@@ -19,6 +22,7 @@ from tests.kit.waiting import eventually
 from tests.kit.webhook_receiver import Answer, Calls, WebhookReceiver
 
 MANY = 900
+MOST_TRIED = 4  # deliveries of one process that fail twice before its breaker opens, at the tenth request
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +133,33 @@ async def test_410_disables_at_once_tells_others_and_the_owner_may_enable_it_aga
         await stage.change(gone, enabled_at=to_timestamp(SystemClock().now_ms()))
         (last,) = await stage.events()
         assert [call.webhook_id for call in await receiver.requests("/gone", 2)] == [first.id, last.id]
+
+
+async def test_of_what_two_processes_see_each_event_has_an_id_that_says_only_that(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    """Both have tried an event for the last time: its owner is told, and by no id of two things."""
+    endpoint, _ = await stage.endpoint(receiver.url("/a"))
+    receiver.always("/a", Answer(500))
+    each_its_partition: dict[int, Envelope[MessageEvent]] = {}
+    while len(each_its_partition) <= DELIVERIES.partitions // 2:  # so that not all are with one process
+        event = stage.queued()
+        each_its_partition[partition_of(derived_id("whd", event.id, endpoint.id))] = event
+    async with AsyncExitStack() as both:
+        await asyncio.gather(*(both.enter_async_context(process(stage.broker)) for _ in range(2)))
+        await stage.write(list(each_its_partition.values()))
+
+        async def by_both() -> bool:
+            return sum(made.outcome == "exhausted" for made in await stage.attempts(endpoint)) > MOST_TRIED
+
+        await eventually(by_both)
+    told = [event for event in await stage.account_events() if event.type == "delivery.exhausted"]
+    assert told
+    assert len({event.id for event in told}) == len({encode(event) for event in told})
+
+
+def partition_of(delivery_id: str) -> int:
+    return (murmur2(delivery_id.encode()) & 0x7FFFFFFF) % DELIVERIES.partitions
 
 
 async def test_account_events_reach_those_who_ask_for_them(stage: Stage, receiver: WebhookReceiver) -> None:

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from chassis.log import LogUnavailable, Outgoing
 from chassis.sealing import WrongSealingKey
 from schemas.envelope import Envelope, Payload, to_timestamp
-from schemas.tables import EndpointHealth, OldSecret, WebhookEndpoint
+from schemas.tables import EndpointExhaustion, EndpointHealth, OldSecret, WebhookEndpoint
 from schemas.webhooks import WebhookAttempt
 from services.webhooks.attempts import Attempts, PutOff, Settled
 from services.webhooks.domain.delivery import Delivery
@@ -36,6 +36,7 @@ class World:
     recorded: bool = True
     reachable: bool = True
     health: EndpointHealth | None = None
+    exhaustion: EndpointExhaustion | None = None
     told: list[Envelope[Payload]] = field(default_factory=list)
     posts: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
     settled: list[tuple[WebhookAttempt | None, Delivery | None]] = field(default_factory=list)
@@ -73,14 +74,21 @@ class World:
     async def change(
         self, endpoint: WebhookEndpoint, health: EndpointHealth | None, events: Sequence[Envelope[Payload]]
     ) -> None:
-        await self.publish(events)
-        await asyncio.sleep(0)  # others run while it is written
+        await self._publish(*events)
         self.health = health
 
-    async def publish(self, events: Sequence[Envelope[Payload]]) -> None:
+    def exhausted(self, endpoint_id: str) -> EndpointExhaustion | None:
+        return self.exhaustion
+
+    async def tell_exhausted(self, endpoint: WebhookEndpoint, event: Envelope[Payload]) -> None:
+        await self._publish(event)
+        self.exhaustion = EndpointExhaustion(id=endpoint.id, project_id=endpoint.project_id, told_at=event.time)
+
+    async def _publish(self, *events: Envelope[Payload]) -> None:
         if not self.reachable:
             raise LogUnavailable("no ack")
         self.told += events
+        await asyncio.sleep(0)  # others run while it is written
 
     def now_ms(self) -> int:
         return NOW_MS

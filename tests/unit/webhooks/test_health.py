@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.envelope import to_timestamp
+from schemas.envelope import Envelope, Payload, encode, to_timestamp
 from schemas.tables import EndpointHealth, WebhookEndpoint, as_it_stands
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.health import (
@@ -15,6 +15,7 @@ from services.webhooks.domain.health import (
     MESSAGES_APART_MS,
     Change,
     change_of,
+    exhausted_of,
 )
 from services.webhooks.domain.outcome import Answered, judge
 from services.webhooks.domain.records import Made
@@ -98,14 +99,33 @@ def test_a_success_on_the_sixth_day_still_saves_it() -> None:
     assert types_of(days_later(6, message_after_ms=5 * DAY_MS, status=200)) == ["endpoint.recovered"]
 
 
-def test_410_disables_at_once_and_says_so_once_however_many_say_it() -> None:
+def test_410_disables_at_once_and_is_no_news_to_those_who_have_heard() -> None:
     first = told(a_call(410), delivery=a_delivery(1))
-    second = told(a_call(410, NOW_MS + 1), delivery=a_delivery(2))  # in another process, which has not heard of it
     assert first is not None
-    assert second is not None
     assert types_of(first) == ["endpoint.disabled"]
-    assert first.events[0].id == second.events[0].id
-    assert told(a_call(410), health=first.health) is None
+    assert told(a_call(410, NOW_MS + 1), delivery=a_delivery(2), health=first.health) is None
+
+
+CALLS = [
+    (status, NOW_MS + later_ms, a_delivery(number, attempt=FAILING_ATTEMPT))
+    for status in (204, 410, 500, 503) for later_ms in (0, 1) for number in (1, 2)
+]  # fmt: skip
+
+
+def test_one_id_never_has_two_contents_whoever_sees_what() -> None:
+    """Of calls in several processes, none of which has heard of another's: each says what it saw, by an id of its own."""
+    events: list[Envelope[Payload]] = []
+    for status, at_ms, delivery in CALLS * 2:  # each said again, too
+        made = a_call(status, at_ms)
+        for health in (None, failing(NOW_MS - 5), failing(NOW_MS - 6 * DAY_MS, NOW_MS - DAY_MS)):
+            change = change_of(an_endpoint(), health, delivery, made, None)
+            events += () if change is None else change.events
+        if (event := exhausted_of(an_endpoint(), None, delivery, made)) is not None:
+            events.append(event)
+    assert {event.type for event in events} == {
+        "endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted",
+    }  # fmt: skip
+    assert len({event.id for event in events}) == len({encode(event) for event in events})
 
 
 def test_the_owner_enables_it_and_what_was_before_counts_no_more() -> None:
@@ -135,14 +155,14 @@ async def test_many_that_fail_at_once_tell_it_once() -> None:
     assert [event.type for event in world.told] == ["endpoint.failing"]
 
 
-async def test_exhausted_is_told_once_a_day_and_with_the_same_id_by_whoever_tells_it() -> None:
-    one, other = World(health=failing()), World(health=failing())
-    keeper = HealthKeeper(one)
-    for number, at_ms in ((1, NOW_MS), (2, NOW_MS + 1000), (3, NOW_MS + EXHAUSTED_WINDOW_MS)):
-        await keeper.told(an_endpoint(), a_delivery(number, attempt=10), a_call(at_ms=at_ms), last=True)
-    await HealthKeeper(other).told(an_endpoint(), a_delivery(4, attempt=10), a_call(), last=True)
-    assert [event.type for event in one.told] == ["delivery.exhausted"] * 2
-    assert one.told[0].id == other.told[0].id != one.told[1].id
+async def test_exhausted_is_told_once_a_day_by_whoever_sees_it_first() -> None:
+    """Also in another process, and after a restart: what was told stands in a table."""
+    world = World(health=failing())
+    for number, at_ms in ((1, NOW_MS), (2, NOW_MS + 1000), (3, NOW_MS + EXHAUSTED_WINDOW_MS), (4, NOW_MS + 2000)):
+        keeper, last = HealthKeeper(world), a_delivery(number, attempt=10)
+        calls = [keeper.told(an_endpoint(), last, a_call(at_ms=at_ms + wait), last=True) for wait in range(3)]
+        assert await asyncio.gather(*calls) == [True] * 3
+    assert [event.time for event in world.told] == [to_timestamp(NOW_MS), to_timestamp(NOW_MS + EXHAUSTED_WINDOW_MS)]
 
 
 async def test_what_could_not_be_told_is_told_with_the_repeat_of_the_call() -> None:
