@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PYTHONPATH=. $(BIN)
 GROUPS := ingest router sender webhooks analytics client local development
+# Tests start interpreters by the hundred: what one has compiled the next need not, wherever this comes from.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Show what there is to do
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
