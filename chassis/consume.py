@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -34,7 +34,7 @@ from chassis.failures import (
 )
 from chassis.kafka import connection
 from chassis.log import Incoming, Log, Outgoing, incoming
-from chassis.member import group_arguments, stored_offsets
+from chassis.member import FETCH_WAIT, group_arguments, stored_offsets
 from chassis.progress import Progress
 from chassis.service import Crash
 from chassis.settings import KafkaSettings
@@ -47,25 +47,34 @@ _log = logger("consume")
 APPEND_WITHIN = 5.0  # seconds for one piece of a batch's outputs, or for a dead letter
 APPEND_AT_ONCE = 2000  # records in a piece: a fan-out may make a hundred of one input, and time-outs are per append
 COMMIT_WITHIN = 2.0
+COMMIT_EVERY = 0.2  # seconds: what is done meanwhile goes in one commit, and may come again after a crash
 RECONNECT_AFTER = 1.0
 GATHER_WITHIN = 0.05  # seconds in all
 GATHER_POLL_MS = 20  # a fetch from a broker nearby takes a few milliseconds
 
 T = TypeVar("T")
+R = TypeVar("R")  # what a record is read as
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchOf(Generic[R]):
     """A contiguous range of one partition, poison records left out (they are in the DLQ already)."""
 
     topic: Topic
     partition: int
     first_offset: int
     last_offset: int
-    records: Sequence[tuple[Incoming, Envelope[Payload]]]
+    records: Sequence[tuple[Incoming, R]]
 
 
-Handle = Callable[[Batch], Awaitable[Sequence[Outgoing]]]
+Batch = BatchOf[Envelope[Payload]]
+Handle = Callable[[BatchOf[R]], Awaitable[Sequence[Outgoing]]]
+Read = Callable[[Incoming, Topic], R]  # raises MalformedRecord
+
+
+def enveloped(record: Incoming, topic: Topic) -> Envelope[Payload]:
+    """The record, held against its schema."""
+    return decode(record.value, topic.types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +91,13 @@ class Gathering:
 
 
 class BatchConsumer:
-    """Calls `handle` per partition batch; what it returns is appended and acked before the commit.
+    """Calls `handle` per partition batch; what it returns is appended and acked before the commit, which follows soon.
 
     `handle` may raise Retry or Poison (failures.py); it is called for all partitions of a poll side by side. After
-    Retry the very same batch comes again, while its partition is paused; a batch without a readable record is committed
-    unseen. `max_wait` is how long a poll waits for a first record; it gathers others only as `gathering` says. What
-    nobody handles is reported to `crash`.
+    Retry the very same batch comes again, while its partition is paused; a batch without a record that can be `read` is
+    committed unseen. A poll waits up to `max_wait` seconds for a first record; it gathers others only as `gathering` says. A fetch
+    waits at the broker for up to `fetch_wait` seconds, and so may, now and then, a second record of a partition. What nobody
+    handles is reported to `crash`.
     """
 
     def __init__(
@@ -99,9 +109,11 @@ class BatchConsumer:
         *,
         group: str,
         topics: Sequence[Topic],
-        handle: Handle,
+        handle: Handle[R],
+        read: Read[R] = enveloped,  # type: ignore[assignment]  # where it is not said, R is what this one reads
         max_records: int,
-        max_wait: float = 0.02,
+        max_wait: float = 0.2,
+        fetch_wait: float = FETCH_WAIT,
         gathering: Gathering | None = None,
         crash: Crash | None = None,
     ) -> None:
@@ -111,16 +123,20 @@ class BatchConsumer:
         self._dead_letters = dead_letters
         self._group = group
         self._topics = {topic.name: topic for topic in topics}
-        self._types = {topic.name: topic.types for topic in topics}
-        self._handle = handle
+        self._handle: Handle[Any] = handle
+        self._read: Read[Any] = read
         self._max_records = max_records
         self._max_wait = max_wait
+        self._fetch_wait = fetch_wait
         self._gathering = gathering
         self._crash = crash
         self._progress = Progress(group, clock)
         self._broker: KafkaBroker | None = None
         self._subscriber: BatchSubscriber | None = None
         self._handling = asyncio.Lock()
+        self._committing = asyncio.Lock()
+        self._done: dict[TopicPartition, int] = {}  # handled below these offsets, and not committed yet
+        self._commits: asyncio.Task[None] | None = None
         self._joined = False
         self._stopped = False
         self._failed = False
@@ -141,12 +157,16 @@ class BatchConsumer:
                 await self._broker.stop()
                 await self._clock.sleep(RECONNECT_AFTER)
             else:
+                self._commits = supervised(self._commit_often(), self)
                 return
 
     async def stop(self) -> None:
-        """Finish the batch at hand, leave the group."""
+        """Finish the batch at hand, commit, leave the group."""
         self._stopped = True
         self._let_go()
+        if self._commits is not None:
+            self._commits.cancel()
+            await self._settled()
         if self._broker is not None:
             await self._broker.stop()
 
@@ -183,7 +203,7 @@ class BatchConsumer:
             listener=_Listener(self),
             parser=_parsed,
             decoder=_undecoded,
-            **group_arguments(self._kafka),
+            **group_arguments(self._kafka, self._fetch_wait),
         )
         self._subscriber(self._consume)
         return broker
@@ -196,7 +216,7 @@ class BatchConsumer:
 
     async def _consume(self, records: tuple[ConsumerRecord, ...]) -> None:
         """FastStream's handler. Whatever happens in it, FastStream does not hear of it."""
-        if not self._failed:  # else the next commit would pass what has failed
+        if not self._failed and not self._stopped:  # else the next commit would pass what has failed, or is not begun
             await contained(self._consume_all(records), self)
 
     def report(self, error: BaseException) -> None:
@@ -244,6 +264,7 @@ class BatchConsumer:
         for place in places:
             self._consumer.seek(place, 0)  # any position will do while it is paused
         self._let_go()
+        self._done.clear()
         self._joined = True
         if places:
             self._unprepared = set(places)
@@ -252,12 +273,16 @@ class BatchConsumer:
     async def gave_back(self, places: set[TopicPartition]) -> None:
         """The group rebalances: let the batch at hand be finished and committed."""
         self._let_go()
+        await self._settled()
+        self._progress.gone((place.topic, place.partition) for place in places)
+
+    async def _settled(self) -> None:
+        """Wait for the batch at hand, and commit it."""
         try:
             async with asyncio.timeout(self._kafka.session_timeout.total_seconds() / 2), self._handling:
-                pass
+                await self._commit()
         except TimeoutError:
             _log.warning("batch_outlasts_rebalance", group=self._group)
-        self._progress.gone((place.topic, place.partition) for place in places)
 
     def _let_go(self) -> None:
         """Forget what belongs to an assignment."""
@@ -316,7 +341,7 @@ class BatchConsumer:
         self._consumer.resume(place)
 
     async def _handled(self, place: TopicPartition, records: list[Incoming]) -> Retry | None:
-        """Handle, append, commit. A record that proves poison is buried, and the rest handled without it."""
+        """Handle, append, note for the next commit. A record that proves poison is buried, and the rest handled without it."""
         while True:
             match await attempt(self._outputs(place, records)):
                 case Retry() as retry:
@@ -336,28 +361,26 @@ class BatchConsumer:
                         return retry_burial
                 case Done():
                     self._buried.pop(place, None)
-                    await self._commit(place, records[-1].offset + 1)
+                    self._note(place, records[-1].offset + 1)
                     return None
 
     async def _outputs(self, place: TopicPartition, records: list[Incoming]) -> None:
         readable = await self._readable(place, records)
         if readable:
             first, last = records[0].offset, records[-1].offset
-            batch = Batch(self._topics[place.topic], place.partition, first, last, readable)
+            batch = BatchOf(self._topics[place.topic], place.partition, first, last, readable)
             outputs = await self._handle(batch)
             for start in range(0, len(outputs), APPEND_AT_ONCE):
                 await self._log.append(outputs[start : start + APPEND_AT_ONCE], within=APPEND_WITHIN)
             self._dead_letters.handled(len(readable))
 
-    async def _readable(
-        self, place: TopicPartition, records: list[Incoming]
-    ) -> list[tuple[Incoming, Envelope[Payload]]]:
+    async def _readable(self, place: TopicPartition, records: list[Incoming]) -> list[tuple[Incoming, Any]]:
         buried, readable = self._buried[place], []
         for record in records:
             if record.offset in buried:
                 continue
             try:
-                readable.append((record, decode(record.value, self._types[place.topic])))
+                readable.append((record, self._read(record, self._topics[place.topic])))
             except MalformedRecord as error:
                 await self._bury(place, record, str(error), "MalformedRecord")
         return readable
@@ -374,15 +397,35 @@ class BatchConsumer:
         outcome = await attempt(self._bury(place, poison.record, poison.reason, "Poison"))
         return outcome if isinstance(outcome, Retry) else None
 
-    async def _commit(self, place: TopicPartition, offset: int) -> None:
-        """Where it fails the batch may come again, to us or to another: harmless."""
-        try:
-            async with asyncio.timeout(COMMIT_WITHIN):
-                await self._consumer.commit({place: offset})
-        except (CommitFailedError, TimeoutError, KafkaError) as error:
-            _log.warning("commit_failed", topic=place.topic, partition=place.partition, reason=repr(error))
+    # commits
+
+    def _note(self, place: TopicPartition, offset: int) -> None:
         if place in self._consumer.assignment():
+            self._done[place] = offset
             self._progress.at((place.topic, place.partition), offset, self._consumer.highwater(place))
+
+    async def _commit_often(self) -> None:
+        while True:
+            await self._clock.sleep(COMMIT_EVERY)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        """Where it fails the batches may come again, to us or to another: harmless."""
+        async with self._committing:
+            done = dict(self._done)
+            if not done:
+                return
+            try:
+                async with asyncio.timeout(COMMIT_WITHIN):
+                    await self._consumer.commit(done)
+            except CommitFailedError:
+                _log.warning("commit_refused", group=self._group)  # the group has moved on
+            except (TimeoutError, KafkaError) as error:
+                _log.warning("commit_failed", group=self._group, reason=repr(error))
+                return
+            for place, offset in done.items():
+                if self._done.get(place) == offset:
+                    del self._done[place]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

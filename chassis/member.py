@@ -28,6 +28,9 @@ _log = logger("member")
 COMMIT_WITHIN = 2.0  # seconds; a commit that takes longer proves nothing worth having
 STORED_WITHIN = 5.0  # seconds, a connection of its own included
 CLOSE_WITHIN = 5.0  # seconds to leave the group; after that the session time-out does it for us
+# Seconds that a fetch waits at a broker for a first record. For as long a partition that is resumed, or of which something
+# was just taken, may be left out of what is asked for; an idle fetch costs both sides a millisecond.
+FETCH_WAIT = 0.1
 _RECONNECT_AFTER = 1.0
 _ASK_AGAIN_AFTER = 0.5
 
@@ -236,8 +239,8 @@ async def stored_offsets(
     return {place: stored for place, stored in found.items() if stored.offset >= 0}
 
 
-def group_arguments(kafka: KafkaSettings) -> dict[str, Any]:
-    """How every consumer of ours is in its group."""
+def group_arguments(kafka: KafkaSettings, fetch_wait: float = FETCH_WAIT) -> dict[str, Any]:
+    """How every consumer of ours is in its group; `fetch_wait` in seconds."""
     session = kafka.session_timeout.total_seconds()
     heartbeat = min(1.0, session / 6)
     return {
@@ -247,7 +250,7 @@ def group_arguments(kafka: KafkaSettings) -> dict[str, Any]:
         "heartbeat_interval_ms": round(heartbeat * 1000),
         # A lease proven just before we heard of a rebalance must end before the rebalance can.
         "rebalance_timeout_ms": round((session + 2 * heartbeat) * 1000),
-        "fetch_max_wait_ms": 100,  # a paused or idle partition must not hold up the others' next fetch for longer
+        "fetch_max_wait_ms": round(fetch_wait * 1000),
     }
 
 

@@ -48,7 +48,7 @@ from services.analytics.api.sandbox import sandbox_routes
 from services.analytics.arrivals import Arrivals
 from services.analytics.audit import Audit, Auditor
 from services.analytics.delay import Delay
-from services.analytics.handlers import Ingest
+from services.analytics.handlers import AnyRow, Ingest, row_of
 from services.analytics.metrics import LAG
 from services.analytics.ports import FeedReads, Projection
 from services.analytics.rebuild import Rebuild
@@ -75,8 +75,8 @@ class AlertTopics:
 
 ALERTS = AlertTopics(TOPICS["alert-rules"], TOPICS["alert-states"])
 
-# Seconds between two polls of an idle group. A short one costs more than all else that an idle analytics does.
-_POLL = 0.1
+# Seconds that a fetch waits at the broker. A short one costs more than all else that an idle analytics does.
+_FETCH_WAIT = 0.5
 # What is this near to its retention may be gone from the log or the tables already, each in its own time.
 _MARGIN = timedelta(days=1)
 
@@ -109,7 +109,7 @@ async def build(
     feed = ClickHouseFeed(questions, [topic for topic in topics if topic.entry in FEED])
     arrivals = Arrivals(clock, crash, feed if clickhouse.shared else None)
 
-    def consumer_of(member_of: str, handle: Handle) -> BatchConsumer:
+    def consumer_of(member_of: str, handle: Handle[AnyRow]) -> BatchConsumer:
         return BatchConsumer(
             settings.kafka,
             log,
@@ -118,8 +118,9 @@ async def build(
             group=member_of,
             topics=topics,
             handle=handle,
+            read=row_of,
             max_records=settings.batch_records,
-            max_wait=_POLL,
+            fetch_wait=_FETCH_WAIT,
             gathering=_gathering(settings),
             crash=crash,
         )

@@ -242,7 +242,7 @@ class Batch:
     def _state_record(self, working: Working) -> Outgoing:
         state = working.state
         assert state is not None
-        # Below the batch's first offset everything is committed, so its outputs are out.
+        # What came before this batch is acked, outputs and all, whether it is committed or not.
         kept = [entry for entry in state.outbox if entry.input_offset >= self._first_offset]
         owned = state.model_copy(
             update={

@@ -40,6 +40,7 @@ _log = logger("router")
 _STALE_BACK_OFF = 0.2  # seconds until a batch comes again that found the suppressions stale
 _SNAPSHOT_MS = 1000
 _TOMBSTONES_PER_TICK = 200
+_FORGET_MS = 1000  # between two looks for messages to forget, once there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class RouterPartition:
         self._unwatch_groups = tables.watch(self._regrouped.add)
         self._unwatch = suppressions.watch(lambda *added: self._listed.append(added))
         self._snapshot_at_ms = 0
+        self._forget_at_ms = 0
 
     # restoring
 
@@ -240,7 +242,11 @@ class RouterPartition:
 
     def _forgotten(self, now_ms: int) -> list[Outgoing]:
         """Tombstones of messages closed longer ago than anything can still come back about them."""
+        if now_ms < self._forget_at_ms:
+            return []
         gone = self._store.closed_before(now_ms - self._feedback_window_ms, _TOMBSTONES_PER_TICK)
+        if len(gone) < _TOMBSTONES_PER_TICK:
+            self._forget_at_ms = now_ms + _FORGET_MS
         return [tombstone(message_state(self._place.lane), message_id, self._place.partition) for message_id in gone]
 
     def _input(self, message_id: str, envelope: Any) -> Outgoing:

@@ -8,6 +8,7 @@ from chassis.consume import BatchConsumer, Handle
 from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
+from chassis.member import FETCH_WAIT
 from chassis.partition_owner import OwnedPartition, PartitionOwner
 from chassis.presence import TopicsPresence, used_by
 from chassis.service import Crash, Part
@@ -34,6 +35,7 @@ _EVENTS, _ACCOUNT = TOPICS["message-events"], TOPICS["account-events"]
 _DELIVERIES, _COMMANDS = TOPICS["webhook-deliveries"], TOPICS["webhook-commands"]
 # A batch waits up to 100 ms for the endpoint table's probe: large ones keep 20,000 events a second possible.
 _BATCH_RECORDS = 2000
+_COMMANDS_WAIT = 0.5  # seconds that a fetch of commands waits at the broker: there are few
 _READY_LAG = 2.0  # seconds that the endpoint table may lag behind
 
 
@@ -54,7 +56,7 @@ class Webhooks:
         endpoints = EndpointTable(self._tables, table, health, clock)
         poster = HttpPoster(allow_loopback=settings.allow_loopback)
         self._fan_out = self._consumer(FAN_OUT_GROUP, [_EVENTS, _ACCOUNT], FanOut(endpoints).handle)
-        self._commands = self._consumer(COMMANDS_GROUP, [_COMMANDS], Commands().handle)
+        self._commands = self._consumer(COMMANDS_GROUP, [_COMMANDS], Commands().handle, fetch_wait=_COMMANDS_WAIT)
         self._owner = self._partition_owner(tail)
         results = OwnedResults(self._owner, clock)
         attempts = Attempts(
@@ -89,7 +91,9 @@ class Webhooks:
             missing.append("webhook endpoints: not caught up")
         return missing + self._presence.missing() + self._owner.ready() + self._fan_out.ready() + self._commands.ready()
 
-    def _consumer(self, group: str, topics: Sequence[Topic], handle: Handle) -> BatchConsumer:
+    def _consumer(
+        self, group: str, topics: Sequence[Topic], handle: Handle, fetch_wait: float = FETCH_WAIT
+    ) -> BatchConsumer:
         return BatchConsumer(
             self._settings.kafka,
             self._log,
@@ -99,6 +103,7 @@ class Webhooks:
             topics=topics,
             handle=handle,
             max_records=_BATCH_RECORDS,
+            fetch_wait=fetch_wait,
             crash=self.crash,
         )
 

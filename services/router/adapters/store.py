@@ -3,6 +3,7 @@
 A throw-away view: it is never the only place of anything, and is removed as soon as it can not be trusted.
 """
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,6 +78,7 @@ class SqliteStore:
         self._input_offset = self._place("input_offset")
         self._timestamp_ms = self._place("timestamp_ms")
         self._fence = self._place("fence")
+        self._none_due_before_ms = 0.0  # the first timer is not earlier, so that most ticks need no question
 
     def fault(self, now_ms: int) -> str | None:
         """Why the file can not be gone on with, if it can not."""
@@ -101,6 +103,8 @@ class SqliteStore:
 
     def put(self, row: Row) -> None:
         stand = row.standing
+        if row.due_at_ms is not None:
+            self._none_due_before_ms = min(self._none_due_before_ms, row.due_at_ms)
         self._run(
             _PUT,
             row.message_id,
@@ -180,11 +184,17 @@ class SqliteStore:
         return None
 
     def due(self, now_ms: int, limit: int) -> Sequence[Timer]:
+        if now_ms < self._none_due_before_ms:
+            return []
         query = (
             "SELECT message_id, project_id, timer, attempt, dispatch FROM message"
             " WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?"
         )
-        return [Timer(*row) for row in self._rows(query, now_ms, limit)]
+        found = [Timer(*row) for row in self._rows(query, now_ms, limit)]
+        if not found:
+            first = self._one("SELECT min(due_at_ms) FROM message WHERE due_at_ms IS NOT NULL")
+            self._none_due_before_ms = math.inf if first is None else first
+        return found
 
     def queued(self, group: str, tier: int, limit: int, *, retried: bool) -> Sequence[Timer]:
         query = (
