@@ -68,7 +68,8 @@ class BatchOf(Generic[R]):
 
 
 Batch = BatchOf[Envelope[Payload]]
-Handle = Callable[[BatchOf[R]], Awaitable[Sequence[Outgoing]]]
+Handle = Callable[[Batch], Awaitable[Sequence[Outgoing]]]
+HandleOf = Callable[[BatchOf[R]], Awaitable[Sequence[Outgoing]]]
 Read = Callable[[Incoming, Topic], R]  # raises MalformedRecord
 
 
@@ -96,8 +97,7 @@ class BatchConsumer:
     `handle` may raise Retry or Poison (failures.py); it is called for all partitions of a poll side by side. After
     Retry the very same batch comes again, while its partition is paused; a batch without a record that can be `read` is
     committed unseen. A poll waits up to `max_wait` seconds for a first record; it gathers others only as `gathering` says. A fetch
-    waits at the broker for up to `fetch_wait` seconds, and so may, now and then, a second record of a partition. What nobody
-    handles is reported to `crash`.
+    waits at the broker for up to `fetch_wait` seconds. What nobody handles is reported to `crash`.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class BatchConsumer:
         *,
         group: str,
         topics: Sequence[Topic],
-        handle: Handle[R],
+        handle: HandleOf[R],
         read: Read[R] = enveloped,  # type: ignore[assignment]  # where it is not said, R is what this one reads
         max_records: int,
         max_wait: float = 0.2,
@@ -123,7 +123,7 @@ class BatchConsumer:
         self._dead_letters = dead_letters
         self._group = group
         self._topics = {topic.name: topic for topic in topics}
-        self._handle: Handle[Any] = handle
+        self._handle: HandleOf[Any] = handle
         self._read: Read[Any] = read
         self._max_records = max_records
         self._max_wait = max_wait

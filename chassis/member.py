@@ -28,9 +28,9 @@ _log = logger("member")
 COMMIT_WITHIN = 2.0  # seconds; a commit that takes longer proves nothing worth having
 STORED_WITHIN = 5.0  # seconds, a connection of its own included
 CLOSE_WITHIN = 5.0  # seconds to leave the group; after that the session time-out does it for us
-# Seconds that a fetch waits at a broker for a first record. For as long a partition that is resumed, or of which something
-# was just taken, may be left out of what is asked for; an idle fetch costs both sides a millisecond.
-FETCH_WAIT = 0.1
+# Seconds that a fetch waits at a broker for a first record. A partition that is resumed waits for as long at most; an idle
+# fetch costs both sides a millisecond.
+FETCH_WAIT = 0.25
 _RECONNECT_AFTER = 1.0
 _ASK_AGAIN_AFTER = 0.5
 

@@ -7,6 +7,7 @@ what was received last: a buffered old answer looks fresh after a stop (referenc
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
@@ -24,6 +25,8 @@ LEASE = 0.2  # seconds: readers must be this fresh
 ANSWER_AFTER = 0.3  # seconds between a writer's ack and its answer: the lease and a margin
 
 _PROBE_EVERY = 0.1  # seconds: half the lease, so that one slow probe does not end it
+_IDLE_EVERY = 0.5  # … where nobody has asked for a lease lately: who asks then has the next probe at once
+_LATELY = 1.0
 _APPLIED_WITHIN = 10.0  # seconds until a probe gives up waiting for the tail and asks anew
 
 P = TypeVar("P", bound=Payload)
@@ -109,6 +112,8 @@ class Tables:
         self._tables: list[Table[Any]] = []
         self._fresh_at = float("-inf")  # monotonic: what was acked before then is applied
         self._probed = asyncio.Event()  # set, and made anew, with each probe that ends
+        self._wanted = asyncio.Event()  # somebody waits for a proof
+        self._asked_at = float("-inf")  # monotonic: when somebody last asked for more than idle probes prove
         self._probing: asyncio.Task[None] | None = None
 
     def table(self, topic: Topic, payload: type[P], *more: type[P]) -> Table[P]:
@@ -137,7 +142,13 @@ class Tables:
 
     def fresh_within(self, seconds: float) -> bool:
         """Whether every record acked up to `seconds` ago, in any of these tables, is applied here."""
-        return self._clock.monotonic() - self._fresh_at <= seconds
+        now = self._clock.monotonic()
+        fresh = now - self._fresh_at <= seconds
+        if seconds <= _IDLE_EVERY:
+            self._asked_at = now
+        if not fresh:
+            self._wanted.set()
+        return fresh
 
     async def wait_fresh(self, seconds: float, *, within: float) -> bool:
         """Wait for `fresh_within(seconds)`; False when it did not come within `within` seconds."""
@@ -161,7 +172,16 @@ class Tables:
                 self._fresh_at = begun
                 probed, self._probed = self._probed, asyncio.Event()
                 probed.set()
-            await self._clock.sleep(max(0.0, begun + _PROBE_EVERY - self._clock.monotonic()))
+            await self._pause(begun)
+
+    async def _pause(self, begun: float) -> None:
+        """Until the next probe is due, or wanted."""
+        await self._clock.sleep(max(0.0, begun + _PROBE_EVERY - self._clock.monotonic()))
+        if self._clock.monotonic() - self._asked_at > _LATELY:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, begun + _IDLE_EVERY - self._clock.monotonic())):
+                    await self._wanted.wait()
+        self._wanted.clear()
 
     async def _probe(self, places: list[Place]) -> None:
         """Returns when all that was acked before the call is applied: the ends are asked for after it has begun."""

@@ -23,8 +23,9 @@ Apply = Callable[[Incoming], None]
 
 _log = logger("tail")
 _SYSTEM_CLOCK = SystemClock()
-_FETCH_WAIT_MS = 100  # an idle fetch costs the broker; with data it answers at once
-_POLL_MS = 50  # how late a silent broker, or a gap at a partition's end, is noticed
+# An idle fetch costs both sides; with data it answers at once. A partition that comes waits for the end of the one before.
+_FETCH_WAIT_MS = 300
+_POLL_MS = 100  # how late a silent broker, or a gap at a partition's end, is noticed
 _MAX_RECORDS = 500  # applied in one go: what else the loop does waits some milliseconds
 _GATHER = 0.002  # seconds: partitions that come or go together are one new assignment
 _RETRY = 0.2  # seconds after an error of the brokers

@@ -271,7 +271,7 @@ async def test_follow_waits_for_the_brokers(own_broker: Broker) -> None:
 
 
 async def refreshed(tail: Tail) -> None:
-    await until(lambda: tail.seconds_since_poll() < 0.5)
+    await until(lambda: tail.seconds_since_poll() < 0.8)
 
 
 async def written(log: Log, topic: str) -> None:
