@@ -34,7 +34,7 @@ from schemas.tables import (
     WEBHOOK_ENDPOINTS,
 )
 from schemas.templates import TEMPLATES
-from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_COMMANDS, WEBHOOK_DELIVERIES
+from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_COMMANDS, WEBHOOK_DELIVERIES, WEBHOOK_REPLAYS
 
 RECORD_TYPES: Mapping[str, type[Payload]] = {
     **MESSAGE_INPUTS,
@@ -67,6 +67,7 @@ RECORD_TYPES: Mapping[str, type[Payload]] = {
     **WEBHOOK_COMMANDS,
     **WEBHOOK_DELIVERIES,
     **WEBHOOK_ATTEMPTS,
+    **WEBHOOK_REPLAYS,
 }
 
 _NAME = re.compile(r"^mail\.(public|internal)\.[a-z][a-z0-9-]*(\.[a-z0-9-]+)*\.v[1-9][0-9]*$")

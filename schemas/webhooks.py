@@ -9,6 +9,8 @@ from schemas.envelope import Payload, Timestamp, by_type
 LONGEST_REPLAY_MS = 14 * 24 * 3_600_000  # how far back a replay reaches; as long as the log of attempts is kept
 AttemptOutcome = Literal["succeeded", "failed", "exhausted"]  # exhausted: the last one failed
 DeliveryCause = Literal["event", "test", "replay"]
+ReplayStatus = Literal["queued", "running", "done", "failed"]
+ReplayFailure = Literal["endpoint_disabled", "too_many_failed"]
 
 
 class WebhookDelivery(Payload):
@@ -70,8 +72,31 @@ class WebhookReplay(Payload):
     only_failed: bool
     round: int = 0  # of its records: a later one counts; 0 has not begun
     left: dict[str, tuple[int, int]] = Field(default_factory=dict)  # "topic/partition": the next offset, and the end
+    matched: int = 0  # events found so far that were asked for, whether they failed or not
+    queued: int = 0  # … and of these, deliveries made
+
+
+class ReplayState(Payload):
+    """Key: replay id. What its owner sees of a replay: asked for by ingest, told further by who carries it out."""
+
+    TYPE: ClassVar[str] = "table.webhook_replay"
+    id: str
+    project_id: str
+    webhook_id: str
+    status: ReplayStatus  # done: all that was found is queued; the attempts tell what became of it
+    event_id: str | None
+    since: Timestamp
+    until: Timestamp
+    event_types: list[str]
+    only_failed: bool
+    created_at: Timestamp
+    matched: int = 0
+    queued: int = 0
+    finished_at: Timestamp | None = None
+    reason: ReplayFailure | None = None
 
 
 WEBHOOK_COMMANDS = by_type(WebhookTest, WebhookReplay)
 WEBHOOK_DELIVERIES = by_type(WebhookDelivery, WebhookReplay)
 WEBHOOK_ATTEMPTS = by_type(WebhookAttempt)
+WEBHOOK_REPLAYS = by_type(ReplayState)

@@ -26,6 +26,7 @@ from schemas.routing import Policy, QueueFlush, QueuePause, Route, Upstream
 from schemas.tables import ApiKey, ApiKeyUsage, Domain, EndpointHealth, Project, Suppression, WebhookEndpoint
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
+from schemas.webhooks import ReplayState
 from services.ingest.adapters.account_events import LogAccountEvents
 from services.ingest.adapters.analytics import HttpAnalytics
 from services.ingest.adapters.blobs import StoredContents, Sweeper
@@ -71,6 +72,7 @@ from services.ingest.api.policies import policies_router
 from services.ingest.api.pools import pools_router
 from services.ingest.api.projects import projects_router
 from services.ingest.api.queues import queues_router
+from services.ingest.api.replays import replays_router
 from services.ingest.api.routes import routes_router
 from services.ingest.api.sandbox import sandbox_router
 from services.ingest.api.suppressions import suppressions_router
@@ -90,6 +92,7 @@ from services.ingest.management.pools import ShowPools
 from services.ingest.management.projects import ManageProjects
 from services.ingest.management.queues import ManageQueues
 from services.ingest.management.reads import ReadThrough
+from services.ingest.management.replays import ManageReplays
 from services.ingest.management.route_forecasts import ForecastRoutes, RoutingTables
 from services.ingest.management.routes import ManageRoutes, kept_routes
 from services.ingest.management.suppressions import ManageSuppressions
@@ -235,11 +238,6 @@ def _app(
     keys = tables.table(TOPICS["api-keys"], ApiKey)
     projects = tables.table(TOPICS["projects"], Project)
     suppressions = SuppressionEntities(tables.table(TOPICS["suppressions"], Suppression), clock)
-    endpoint_table = StandingEndpoints(
-        tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint),
-        tables.table(TOPICS["endpoint-health"], EndpointHealth),
-        clock,
-    )
     ids = _message_ids(settings)
 
     admission = Admission(
@@ -258,14 +256,7 @@ def _app(
     templates = TableTemplates(template_table, clock)
     contents = StoredContents(far.blobs, clock)
     accept = AcceptMessage(clock, ids, senders, submissions, far.idempotency, links, templates, far.rendering, contents)
-    endpoints = ManageEndpoints(
-        clock,
-        randbits,
-        seals_of(settings.sealing_keys),
-        endpoint_table,
-        settings.allow_loopback_webhooks,
-        LogEndpointCommands(log),
-    )
+    endpoints, replays = _managed_webhooks(settings, clock, far)
     reads = ReadThrough(ids, endpoints, far.analytics)
 
     def missing() -> list[str]:
@@ -288,6 +279,7 @@ def _app(
     app.include_router(sandbox_router(gate, reads))
     app.include_router(commands_router(gate, ManageMessages(clock, ids, far.commands, far.analytics)))
     app.include_router(webhooks_router(gate, endpoints, reads))
+    app.include_router(replays_router(gate, replays))
     kept_templates = ManageTemplates(clock, templates, far.rendering, keep=2 * settings.idempotency_window)
     app.include_router(templates_router(gate, kept_templates))
     events = LogAccountEvents(log)
@@ -305,6 +297,19 @@ def _app(
     app.mount("/dashboard", Dashboard(settings.dashboard_dir))
     app.include_router(event_pages_router())
     return app, Shortcut(app, direct(app, send)), admission, streams
+
+
+def _managed_webhooks(settings: IngestSettings, clock: Clock, far: Far) -> tuple[ManageEndpoints, ManageReplays]:
+    standing = StandingEndpoints(
+        far.tables.table(TOPICS["webhook-endpoints"], WebhookEndpoint),
+        far.tables.table(TOPICS["endpoint-health"], EndpointHealth),
+        clock,
+    )
+    replays = TableEntities(far.tables.table(TOPICS["webhook-replays"], ReplayState), clock)
+    commands = LogEndpointCommands(far.log)
+    seals, loopback = seals_of(settings.sealing_keys), settings.allow_loopback_webhooks
+    endpoints = ManageEndpoints(clock, randbits, seals, standing, loopback, commands, replays)
+    return endpoints, ManageReplays(clock, randbits, endpoints, replays, commands)
 
 
 def _originals(settings: IngestSettings, clock: Clock) -> LoggedOriginals:

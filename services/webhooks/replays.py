@@ -1,7 +1,8 @@
 """Replays: reads the log again by time, a stretch at a time, and makes of what it finds deliveries of the same partition.
 
 It must never take more than half of the process's time, nor have more than a few hundred deliveries of one replay
-pending: events that happen now come first. Progress is a record, so what a kill leaves behind goes on from there.
+pending: events that happen now come first. Progress is a record, so what a kill leaves behind goes on from there; who
+asked for it reads of its end, and of why, in another.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from chassis.telemetry import logger
 from schemas.envelope import Envelope, MalformedRecord, Payload, decode
 from schemas.tables import WebhookEndpoint
 from schemas.topics import TOPICS, Topic
-from schemas.webhooks import WEBHOOK_ATTEMPTS, WebhookAttempt
-from services.webhooks.domain.records import replay_record, replayed_delivery
+from schemas.webhooks import WEBHOOK_ATTEMPTS, ReplayFailure, ReplayStatus, WebhookAttempt
+from services.webhooks.domain.records import replay_record, replay_state, replayed_delivery
 from services.webhooks.domain.replay import Failed, Left, Replay
 from services.webhooks.metrics import REPLAYED
 from services.webhooks.ports import Endpoints, History, Keeper, Results
@@ -25,6 +26,7 @@ from services.webhooks.ports import Endpoints, History, Keeper, Results
 _log = logger("replays")
 _EVENTS, _ACCOUNT = TOPICS["message-events"], TOPICS["account-events"]
 _DELIVERIES, _ATTEMPTS = TOPICS["webhook-deliveries"], TOPICS["webhook-attempts"]
+_REPLAYS = TOPICS["webhook-replays"]
 _STRETCH = 500  # records
 _MOST_WAITING = 500  # deliveries of one replay
 _LOOK_EVERY = 0.2  # seconds
@@ -74,7 +76,7 @@ class Replays:
             del self._running[replay_id]
 
     async def _carry_out(self, replay_id: str, keeper: Keeper) -> None:
-        failed: frozenset[str] | None = None
+        failed: Failed | None = None
         while (replay := keeper.replay(replay_id)) is not None:
             try:
                 if replay.asked.only_failed and failed is None:
@@ -84,11 +86,15 @@ class Replays:
                 _log.warning("replay_waits", replay=replay_id, reason=str(error))
                 await self._clock.sleep(error.after if isinstance(error, Retry) else LOG_BACK_OFF)
 
-    async def _go_on(self, replay: Replay, keeper: Keeper, failed: frozenset[str] | None) -> None:
+    async def _go_on(self, replay: Replay, keeper: Keeper, failed: Failed | None) -> None:
         """Its beginning, one stretch, or its end. Raises Retry."""
         endpoint = await self._endpoints.find(replay.asked.webhook_id)
-        if endpoint is None or endpoint.disabled_at is not None:
-            await self._close(replay, keeper, "endpoint_deleted" if endpoint is None else "endpoint_disabled")
+        if endpoint is None:  # and with it who could ask how the replay stands
+            await self._close(replay, keeper, tombstone(_REPLAYS, replay.id), "endpoint_deleted")
+        elif endpoint.disabled_at is not None:
+            await self._fail(replay, keeper, "endpoint_disabled")
+        elif failed is not None and failed.too_many:
+            await self._fail(replay, keeper, "too_many_failed")
         elif not replay.begun:
             await self._record(replay, keeper, replay.with_left(await self._window(replay)), [])
         elif replay.left:
@@ -96,7 +102,7 @@ class Replays:
                 await self._clock.sleep(_LOOK_EVERY)
             await self._read_stretch(replay, keeper, endpoint, failed)
         else:
-            await self._close(replay, keeper, "done")
+            await self._close(replay, keeper, self._state(replay, "done"), "done")
 
     async def _window(self, replay: Replay) -> Left:
         since_ms, until_ms = replay.window_ms
@@ -107,15 +113,19 @@ class Replays:
         }
 
     async def _read_stretch(
-        self, replay: Replay, keeper: Keeper, endpoint: WebhookEndpoint, failed: frozenset[str] | None
+        self, replay: Replay, keeper: Keeper, endpoint: WebhookEndpoint, failed: Failed | None
     ) -> None:
         place, (offset, end) = next(iter(replay.left.items()))
         entry, _, partition = place.partition("/")
-        topic, made = TOPICS[entry], list[Outgoing]()
+        topic, made, matched = TOPICS[entry], list[Outgoing](), 0
 
         def take(record: Incoming) -> None:
+            nonlocal matched
             event = _decoded(record, topic.types, replay.trait)
-            if event is None or not replay.wants(event, endpoint) or (failed is not None and event.id not in failed):
+            if event is None or not replay.wants(event, endpoint):
+                return
+            matched += 1
+            if failed is not None and event.id not in failed.event_ids:
                 return
             delivery = replayed_delivery(event, record.value or b"", replay)
             parent = record.traceparent
@@ -126,18 +136,18 @@ class Replays:
         after = await self._read(topic, int(partition), offset, end, take)
         only_one = replay.asked.event_id is not None
         left = {} if made and only_one else {**replay.left, place: (after, end)}
-        await self._record(replay, keeper, replay.with_left(left), made)
+        await self._record(replay, keeper, replay.with_left(left, matched=matched, queued=len(made)), made)
 
-    async def _failed(self, replay: Replay) -> frozenset[str]:
+    async def _failed(self, replay: Replay) -> Failed:
         """The events that failed at the endpoint since the window's beginning, and have not arrived. Raises Retry."""
         failed = Failed(replay.asked.webhook_id)
         spans = await self._history.between(_ATTEMPTS, replay.window_ms[0], self._clock.now_ms())
         for told in (failed.failure, failed.arrival):
             for partition, (offset, end) in spans.items():
                 at = offset
-                while at < end:
+                while at < end and not failed.too_many:
                     at = await self._read(_ATTEMPTS, partition, at, end, _attempts(replay, told))
-        return frozenset(failed.event_ids)
+        return failed
 
     async def _read(self, topic: Topic, partition: int, offset: int, end: int, take: Callable[[Incoming], None]) -> int:
         """Take one stretch; the next offset. What it took of the process's time it leaves to others. Raises Retry."""
@@ -158,11 +168,19 @@ class Replays:
             partition=replay.partition,
             traceparent=replay.traceparent,
         )
-        await self._results.append(replay.partition, [*made, progress])
+        await self._results.append(replay.partition, [*made, progress, self._state(following, "running")])
         REPLAYED.inc(len(made))
         keeper.settled(replay.id, following)
 
-    async def _close(self, replay: Replay, keeper: Keeper, cause: str) -> None:
+    async def _fail(self, replay: Replay, keeper: Keeper, reason: ReplayFailure) -> None:
+        await self._close(replay, keeper, self._state(replay, "failed", reason), reason)
+
+    def _state(self, replay: Replay, status: ReplayStatus, reason: ReplayFailure | None = None) -> Outgoing:
+        return outgoing(_REPLAYS, replay_state(replay, status, self._clock.now_ms(), reason), key=replay.id)
+
+    async def _close(self, replay: Replay, keeper: Keeper, last: Outgoing, cause: str) -> None:
+        """First its last state, acked: once it is closed, nobody would write it again."""
+        await self._results.append(replay.partition, [last])
         await self._results.append(replay.partition, [tombstone(_DELIVERIES, replay.id, replay.partition)])
         _log.info("replay_closed", replay=replay.id, endpoint=replay.asked.webhook_id, cause=cause)
         keeper.settled(replay.id, None)

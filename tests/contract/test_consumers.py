@@ -28,10 +28,12 @@ from schemas.tables import (
 )
 from schemas.templates import Template, TemplateVersion
 from schemas.topics import TOPICS
+from schemas.webhooks import ReplayState
 from services.analytics.alerting import Alerting
 from services.analytics.domain.destinations import DestinationRow
 from services.analytics.handlers import row_of
 from services.ingest.adapters.directory import KeyIndex
+from services.ingest.adapters.entities import TableEntities
 from services.ingest.adapters.idempotency import read as read_claim
 from services.ingest.adapters.latest import LatestRecords
 from services.ingest.adapters.queue_controls import TableQueueControls
@@ -156,6 +158,10 @@ def versions(_: Tables, table: Any) -> None:
     TableVersions(table, SystemClock())
 
 
+def replays(_: Tables, table: Table[ReplayState]) -> None:
+    TableEntities(table, SystemClock())
+
+
 def plain(_: Tables, __: object) -> None:
     """The service reads the table as it is."""
 
@@ -196,6 +202,7 @@ READERS: dict[tuple[str, str], Read] = {
     ("endpoint-health", "ingest"): table_of("endpoint-health", EndpointHealth, plain),
     ("endpoint-health", "webhooks"): table_of("endpoint-health", EndpointHealth, healths),
     ("endpoint-exhaustions", "webhooks"): table_of("endpoint-exhaustions", EndpointExhaustion, plain),
+    ("webhook-replays", "ingest"): table_of("webhook-replays", ReplayState, replays),
     ("templates", "ingest"): templates,
     ("routes", "ingest"): table_of("routes", Route, versions),
     ("upstreams", "ingest"): table_of("upstreams", Upstream, versions),

@@ -325,18 +325,22 @@ class WebhookTest(TypedDict):
 
 
 class WebhookReplay(TypedDict):
-    """`since` and `until` are None where one event is replayed."""
+    """`since` and `until` are None where one event is replayed. `reason` says why it failed."""
 
-    object: Literal["webhook_replay"]
+    object: Literal["replay"]
     id: str
     endpoint_id: str
-    status: str
+    status: Literal["queued", "running", "done", "failed"]
+    reason: str | None
     event_id: str | None
     since: str | None
     until: str | None
     event_types: list[str]
     only_failed: bool
+    matched: int
+    queued: int
     created_at: str
+    finished_at: str | None
 
 
 class WebhookAttempt(TypedDict):

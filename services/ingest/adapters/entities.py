@@ -10,9 +10,10 @@ from chassis.ids import new_id
 from chassis.table import Table
 from schemas.envelope import seal
 from schemas.tables import ApiKey, Domain, Project, Suppression, WebhookEndpoint
+from schemas.webhooks import ReplayState
 from services.ingest.domain.pages import PageRequest, Position, cursor_of
 
-E = TypeVar("E", ApiKey, Domain, Project, Suppression, WebhookEndpoint)
+E = TypeVar("E", ApiKey, Domain, Project, Suppression, WebhookEndpoint, ReplayState)
 
 
 class TableEntities(Generic[E]):
@@ -47,7 +48,7 @@ class TableEntities(Generic[E]):
             source="ingest",
             subject=entity.id,
             time_ms=now_ms,
-            project_id=_owner_of(entity) or entity.id,
+            project_id=entity.id if isinstance(entity, Project) else entity.project_id,
         )
         await self._table.put(key, envelope)
 
@@ -65,5 +66,11 @@ class TableEntities(Generic[E]):
 
 
 def _owner_of(entity: E) -> str:
-    """Whose list it stands in: its project's. Projects stand in the installation's."""
-    return "" if isinstance(entity, Project) else entity.project_id
+    """Whose list it stands in: its project's. Projects stand in the installation's, replays in their endpoint's."""
+    match entity:
+        case Project():
+            return ""
+        case ReplayState():
+            return entity.webhook_id
+        case _:
+            return entity.project_id

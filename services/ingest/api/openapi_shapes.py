@@ -8,6 +8,7 @@ from typing import Any, get_args
 from schemas.events import SuppressionOrigin, SuppressionReason
 from schemas.mail import Channel, Environment, OnUnknown, Priority, Status
 from schemas.tables import DisabledReason, RecordStatus
+from schemas.webhooks import ReplayFailure, ReplayStatus
 from services.ingest.domain import (
     attachments,
     batch,
@@ -342,13 +343,18 @@ SHAPES: dict[str, Schema] = {
             "object": STRING,
             "id": STRING,
             "endpoint_id": STRING,
-            "status": {"const": "queued"},
+            "status": {"type": "string", "enum": list(get_args(ReplayStatus))},
+            "reason": or_null({"type": "string", "enum": list(get_args(ReplayFailure))})
+            | {"description": "Why it failed."},
             "event_id": or_null(STRING),
             "since": or_null(TIME),
             "until": or_null(TIME),
             "event_types": array(STRING),
             "only_failed": BOOLEAN,
+            "matched": INTEGER | {"description": "Events found that were asked for, failed or not."},
+            "queued": INTEGER | {"description": "Of these, calls that are made once more."},
             "created_at": TIME,
+            "finished_at": or_null(TIME),
         }
     ),
     "Webhook": shown(_ENDPOINT),

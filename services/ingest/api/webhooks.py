@@ -40,11 +40,6 @@ def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) 
         caller = await gate.admit(request, "webhooks.write")
         return json_response(await endpoints.test(caller, request.path_params["endpoint_id"]), status=202)
 
-    async def replay(request: Request) -> Response:
-        caller = await gate.admit(request, "webhooks.write")
-        body = await read_object(request)
-        return json_response(await endpoints.replay(caller, request.path_params["endpoint_id"], body), status=202)
-
     async def delete(request: Request) -> Response:
         caller = await gate.admit(request, "webhooks.write")
         return json_response(await endpoints.delete(caller, request.path_params["endpoint_id"]))
@@ -61,6 +56,5 @@ def webhooks_router(gate: Gate, endpoints: ManageEndpoints, reads: ReadThrough) 
     router.add_api_route("/webhooks/{endpoint_id}", delete, methods=["DELETE"])
     router.add_api_route("/webhooks/{endpoint_id}/rotate-secret", rotate, methods=["POST"])
     router.add_api_route("/webhooks/{endpoint_id}/test", test, methods=["POST"])
-    router.add_api_route("/webhooks/{endpoint_id}/replays", replay, methods=["POST"])
     router.add_api_route("/webhooks/{endpoint_id}/attempts", attempts, methods=["GET", "HEAD"])
     return router

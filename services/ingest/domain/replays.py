@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.envelope import to_timestamp
-from schemas.webhooks import LONGEST_REPLAY_MS, WebhookReplay
+from schemas.webhooks import LONGEST_REPLAY_MS, ReplayState
 from services.ingest.domain.endpoints import read_event_types
 from services.ingest.domain.faults import Fault, invalid
 from services.ingest.domain.fields import faults_of_names
@@ -38,20 +37,24 @@ def read_replay(body: Mapping[str, Any], now_ms: int) -> NewReplay:
     return asked
 
 
-def replay_shown(replay: WebhookReplay, now_ms: int) -> dict[str, Any]:
+def replay_shown(replay: ReplayState) -> dict[str, Any]:
     """A replay as the API shows it; `since` and `until` are null where one event is replayed."""
     of_window = replay.event_id is None
     return {
-        "object": "webhook_replay",
+        "object": "replay",
         "id": replay.id,
         "endpoint_id": replay.webhook_id,
-        "status": "queued",
+        "status": replay.status,
+        "reason": replay.reason,
         "event_id": replay.event_id,
         "since": replay.since if of_window else None,
         "until": replay.until if of_window else None,
         "event_types": replay.event_types,
         "only_failed": replay.only_failed,
-        "created_at": to_timestamp(now_ms),
+        "matched": replay.matched,
+        "queued": replay.queued,
+        "created_at": replay.created_at,
+        "finished_at": replay.finished_at,
     }
 
 

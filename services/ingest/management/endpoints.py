@@ -1,5 +1,6 @@
 """Webhook endpoints: made, shown, changed, tested and removed by their project. A secret leaves once, when it is made."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from chassis.ids import RandomBits, new_id
 from chassis.table import ANSWER_AFTER
 from schemas.envelope import to_timestamp
 from schemas.tables import WebhookEndpoint
-from schemas.webhooks import WebhookReplay, WebhookTest
+from schemas.webhooks import ReplayState, WebhookTest
 from services.ingest.domain.access import Caller
 from services.ingest.domain.endpoints import (
     SECRET_BYTES,
@@ -22,8 +23,7 @@ from services.ingest.domain.endpoints import (
 )
 from services.ingest.domain.faults import Refused
 from services.ingest.domain.key_requests import read_rotation
-from services.ingest.domain.pages import PageRequest
-from services.ingest.domain.replays import read_replay, replay_shown
+from services.ingest.domain.pages import MAX_LIMIT, PageRequest
 from services.ingest.ports import EndpointCommands, Entities, Seals
 
 Shown = dict[str, Any]
@@ -37,6 +37,7 @@ class ManageEndpoints:
     endpoints: Entities[WebhookEndpoint]
     allow_loopback: bool
     commands: EndpointCommands
+    replays: Entities[ReplayState]
 
     async def create(self, caller: Caller, body: Mapping[str, Any]) -> Shown:
         """The endpoint, with its secret this once. Raises Refused, LogUnavailable."""
@@ -64,56 +65,34 @@ class ManageEndpoints:
         return [endpoint_shown(endpoint) for endpoint in found], cursor
 
     def show(self, caller: Caller, endpoint_id: str) -> Shown:
-        return endpoint_shown(self._own(caller, endpoint_id))
-
-    def check_own(self, caller: Caller, endpoint_id: str) -> None:
-        """Raises Refused (404) for an endpoint that is not, or not the caller's."""
-        self._own(caller, endpoint_id)
+        return endpoint_shown(self.own(caller, endpoint_id))
 
     async def change(self, caller: Caller, endpoint_id: str, body: Mapping[str, Any]) -> Shown:
         """What is not named stays. Raises Refused, LogUnavailable."""
-        before = self._own(caller, endpoint_id)
+        before = self.own(caller, endpoint_id)
         asked = read_change(body, before, allow_loopback=self.allow_loopback)
         return endpoint_shown(await self._put(changed(before, asked, self.clock.now_ms())))
 
     async def rotate_secret(self, caller: Caller, endpoint_id: str, body: Mapping[str, Any]) -> Shown:
         """The endpoint with a new secret, shown this once; the old one signs, too, for a while."""
         overlap = read_rotation(body)
-        before, secret = self._own(caller, endpoint_id), self._new_secret()
+        before, secret = self.own(caller, endpoint_id), self._new_secret()
         after = rotated(before, self.seals.seal(secret), overlap, self.clock.now_ms())
         return {**endpoint_shown(await self._put(after)), "secret": secret}
 
     async def test(self, caller: Caller, endpoint_id: str) -> Shown:
         """Have a test event called; what came of it is among the attempts, under the event id."""
-        endpoint, now_ms = self._own(caller, endpoint_id), self.clock.now_ms()
+        endpoint, now_ms = self.own(caller, endpoint_id), self.clock.now_ms()
         event_id = new_id("evt", now_ms, self.random_bits)
         test = WebhookTest(webhook_id=endpoint.id, by=caller.key_id)
         await self.commands.send(caller.project_id, event_id, test, now_ms)
         return {"object": "webhook_test", "webhook_id": endpoint.id, "event_id": event_id}
 
-    async def replay(self, caller: Caller, endpoint_id: str, body: Mapping[str, Any]) -> Shown:
-        """Have events called once more. Raises Refused, LogUnavailable."""
-        endpoint, now_ms = self._own(caller, endpoint_id), self.clock.now_ms()
-        asked = read_replay(body, now_ms)
-        if endpoint.disabled_at is not None:
-            message = "The webhook is disabled, so nothing is called there."
-            raise Refused("conflict", message, hint='Enable it first: PATCH with {"disabled": false}.')
-        replay = WebhookReplay(
-            id=new_id("rpl", now_ms, self.random_bits),
-            webhook_id=endpoint.id,
-            by=caller.key_id,
-            event_id=asked.event_id,
-            since=to_timestamp(asked.since_ms),
-            until=to_timestamp(asked.until_ms),
-            event_types=list(asked.event_types),
-            only_failed=asked.only_failed,
-        )
-        await self.commands.send(caller.project_id, replay.id, replay, now_ms)
-        return replay_shown(replay, now_ms)
-
     async def delete(self, caller: Caller, endpoint_id: str) -> Shown:
-        endpoint = self._own(caller, endpoint_id)
+        endpoint = self.own(caller, endpoint_id)
         await self.endpoints.remove(endpoint.id)
+        replays, _ = self.replays.page(endpoint.id, PageRequest(MAX_LIMIT, None))  # more are not kept
+        await asyncio.gather(*(self.replays.remove(replay.id) for replay in replays))
         return {"object": "webhook", "id": endpoint.id, "deleted": True}
 
     def _new_secret(self) -> str:
@@ -125,7 +104,8 @@ class ManageEndpoints:
         await self.clock.sleep(ANSWER_AFTER)
         return endpoint
 
-    def _own(self, caller: Caller, endpoint_id: str) -> WebhookEndpoint:
+    def own(self, caller: Caller, endpoint_id: str) -> WebhookEndpoint:
+        """Raises Refused (404) for an endpoint that is not, or not the caller's."""
         endpoint = self.endpoints.get(caller.project_id, endpoint_id)
         if endpoint is None:
             raise Refused("not_found", "There is no such webhook.")

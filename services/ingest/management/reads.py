@@ -44,7 +44,7 @@ class ReadThrough:
             raise _away() from error
 
     async def attempts(self, caller: Caller, endpoint_id: str, query: str, request_id: str) -> Reply:
-        self.endpoints.check_own(caller, endpoint_id)
+        self.endpoints.own(caller, endpoint_id)
         return await self._get(f"/v1/webhooks/{endpoint_id}/attempts", query, caller, request_id)
 
     async def dead_letters(self, caller: Caller, query: str, request_id: str) -> Reply:

@@ -22,7 +22,7 @@ def _wants(endpoint: WebhookEndpoint, event: Envelope[Payload]) -> bool:
         and endpoint.disabled_at is None
         and asks_for(endpoint.events, event.type)
         and carries_tag_of(endpoint, event.data)
-        and not _is_about(event.data, endpoint)
+        and not is_about(event.data, endpoint)
         and to_ms(endpoint.created_at) <= to_ms(event.time) + CLOCK_SKEW_MS
     )
 
@@ -38,6 +38,6 @@ def carries_tag_of(endpoint: WebhookEndpoint, data: Payload) -> bool:
     return not endpoint.tags or not isinstance(data, MessageEvent) or not set(endpoint.tags).isdisjoint(data.tags)
 
 
-def _is_about(data: Payload, endpoint: WebhookEndpoint) -> bool:
+def is_about(data: Payload, endpoint: WebhookEndpoint) -> bool:
     """An endpoint is not called about itself: its failures would go round in circles."""
     return isinstance(data, EndpointChange) and data.webhook_id == endpoint.id

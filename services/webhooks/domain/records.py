@@ -7,7 +7,15 @@ import orjson
 from chassis.ids import derived_id
 from schemas.envelope import Envelope, Payload, seal, to_ms, to_timestamp
 from schemas.tables import WebhookEndpoint
-from schemas.webhooks import WebhookAttempt, WebhookDelivery, WebhookReplay, WebhookTest
+from schemas.webhooks import (
+    ReplayFailure,
+    ReplayState,
+    ReplayStatus,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookReplay,
+    WebhookTest,
+)
 from services.webhooks.domain.delivery import Delivery
 from services.webhooks.domain.outcome import Verdict
 from services.webhooks.domain.replay import Replay
@@ -88,6 +96,37 @@ def replay_record(replay: Replay) -> Envelope[WebhookReplay]:
         source=SOURCE,
         subject=replay.asked.webhook_id,
         time_ms=replay.asked_at_ms,
+        project_id=replay.project_id,
+    )
+
+
+def replay_state(
+    replay: Replay, status: ReplayStatus, now_ms: int, reason: ReplayFailure | None = None
+) -> Envelope[ReplayState]:
+    """The same, for who asked for it."""
+    asked = replay.asked
+    data = ReplayState(
+        id=asked.id,
+        project_id=replay.project_id,
+        webhook_id=asked.webhook_id,
+        status=status,
+        event_id=asked.event_id,
+        since=asked.since,
+        until=asked.until,
+        event_types=asked.event_types,
+        only_failed=asked.only_failed,
+        created_at=to_timestamp(replay.asked_at_ms),
+        matched=asked.matched,
+        queued=asked.queued,
+        finished_at=None if status == "running" else to_timestamp(now_ms),
+        reason=reason,
+    )
+    return seal(
+        data,
+        record_id=derived_id("rec", data.model_dump_json(), str(now_ms)),
+        source=SOURCE,
+        subject=asked.id,
+        time_ms=now_ms,
         project_id=replay.project_id,
     )
 

@@ -7,7 +7,7 @@ from chassis.ids import message_time_of
 from schemas.envelope import Envelope, Payload, to_ms
 from schemas.tables import WebhookEndpoint
 from schemas.webhooks import LONGEST_REPLAY_MS, WebhookAttempt, WebhookReplay
-from services.webhooks.domain.matching import asks_for, carries_tag_of
+from services.webhooks.domain.matching import asks_for, carries_tag_of, is_about
 
 # An event is in the log a moment after its time; while the brokers are away, later. Its window is read that much further.
 LATE_MS = 3_600_000
@@ -43,10 +43,12 @@ class Replay:
     def left(self) -> Left:
         return self.asked.left
 
-    def with_left(self, left: Left) -> "Replay":
-        """The same, further on; what has been read to its end is left out."""
+    def with_left(self, left: Left, *, matched: int = 0, queued: int = 0) -> "Replay":
+        """The same, further on by so many events; what has been read to its end is left out."""
         unread = {place: span for place, span in left.items() if span[0] < span[1]}
-        asked = self.asked.model_copy(update={"round": self.asked.round + 1, "left": unread})
+        before = self.asked
+        further = {"matched": before.matched + matched, "queued": before.queued + queued}
+        asked = before.model_copy(update={"round": before.round + 1, "left": unread, **further})
         return Replay(self.partition, self.project_id, self.asked_at_ms, asked, self.traceparent)
 
     @property
@@ -64,7 +66,7 @@ class Replay:
 
     def wants(self, event: Envelope[Payload], endpoint: WebhookEndpoint) -> bool:
         """Whether the endpoint is to be called with this event once more (`only_failed` apart)."""
-        if event.project_id != self.project_id:
+        if event.project_id != self.project_id or is_about(event.data, endpoint):
             return False
         if self.asked.event_id is not None:
             return event.id == self.asked.event_id
@@ -89,9 +91,14 @@ class Failed:
     endpoint_id: str
     event_ids: set[str] = field(default_factory=set)
 
+    @property
+    def too_many(self) -> bool:
+        """More have failed than are remembered here, so that what is remembered is not what was asked for."""
+        return len(self.event_ids) > MOST_FAILED
+
     def failure(self, attempt: WebhookAttempt) -> None:
         of_it = attempt.endpoint_id == self.endpoint_id and attempt.cause != "test"
-        if of_it and attempt.outcome != "succeeded" and len(self.event_ids) < MOST_FAILED:
+        if of_it and attempt.outcome != "succeeded":
             self.event_ids.add(attempt.event_id)
 
     def arrival(self, attempt: WebhookAttempt) -> None:

@@ -74,6 +74,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/v1/webhooks/{endpoint_id}/rotate-secret"): Row("webhooks.write", 400),
     ("POST", "/v1/webhooks/{endpoint_id}/test"): Row("webhooks.write", 404),
     ("POST", "/v1/webhooks/{endpoint_id}/replays"): Row("webhooks.write", 400),
+    ("GET", "/v1/webhooks/{endpoint_id}/replays"): Row("webhooks.read", 404),
+    ("GET", "/v1/webhooks/{endpoint_id}/replays/{replay_id}"): Row("webhooks.read", 404),
     ("GET", "/v1/webhooks/{endpoint_id}/attempts"): Row("webhooks.read", 404),
     ("POST", "/v1/api-keys"): Row("api_keys.write", 400),
     ("GET", "/v1/api-keys"): Row("api_keys.read", 200),
@@ -152,6 +154,7 @@ UNKNOWN = {
     "address:path": "nobody@nowhere.example",
     "token": "x",
     "endpoint_id": "whk_0",
+    "replay_id": "rpl_0",
     "key_id": "key_0",
     "domain_id": "dom_0",
     "project_id": "prj_0",
@@ -320,12 +323,15 @@ async def _made_by(client: Client, other: Tenant) -> dict[str, str]:
     alert = await client.call("POST", "/v1/alerts", key=other.live, json=watched)
     assert alert.status == 201
     endpoint = await client.call("POST", "/v1/webhooks", key=other.live, json=hook)
+    window = {"since": endpoint.json["created_at"]}
+    replay = await client.call("POST", f"/v1/webhooks/{endpoint.json['id']}/replays", key=other.live, json=window)
     suppression = await client.call("POST", "/v1/suppressions", key=other.live, json={"recipient": "theirs@b.example"})
     made = await client.call("POST", "/v1/templates", key=other.live, json=template)
     assert (message.status, endpoint.status, suppression.status) == (202, 201, 201)
     return {
         "message_id": message.json["message_id"],
         "endpoint_id": endpoint.json["id"],
+        "replay_id": replay.json["id"],
         "address:path": "theirs@b.example",
         "name_or_id": made.json["id"] if made.status == 201 else "",
         "key_id": other.key_ids["live"],

@@ -19,7 +19,7 @@ from chassis.table import ANSWER_AFTER
 from schemas.envelope import Payload, decode, seal, to_timestamp
 from schemas.tables import EndpointHealth, Suppression, WebhookEndpoint
 from schemas.topics import TOPICS
-from schemas.webhooks import WebhookReplay, WebhookTest
+from schemas.webhooks import ReplayState, WebhookReplay, WebhookTest
 from services.ingest.api import bodies, edge
 from services.ingest.domain.keys import new_key
 from tests.integration.ingest.stage import (
@@ -264,6 +264,7 @@ async def test_a_webhook_that_said_it_is_gone_shows_it_is_not_replayed_to_and_is
     (command,) = await rows(own_broker, "webhook-commands", made.json["id"])
     assert isinstance(command, WebhookReplay)
     assert (command.id, command.since, command.only_failed) == (replayed.json["id"], window["since"], True)
+    assert (await ingest.call("GET", f"{path}/replays/{command.id}", key=tenant.live)).json == replayed.json
 
     now_ms = SystemClock().now_ms()
     gone = EndpointHealth(
@@ -286,6 +287,34 @@ async def test_a_webhook_that_said_it_is_gone_shows_it_is_not_replayed_to_and_is
     enabled = await ingest.call("PATCH", path, key=tenant.live, json={"disabled": False})
     assert (enabled.status, enabled.json["disabled"], enabled.json["rate_per_second"]) == (200, False, 5)
     assert not (await ingest.call("GET", path, key=tenant.live)).json["disabled"]
+
+
+async def test_replays_are_listed_by_pages_show_how_they_stand_and_go_with_their_webhook(
+    own_broker: Broker, ingest: Client, tenant: Tenant, log: Log
+) -> None:
+    asked = {"url": "http://127.0.0.1:9/hook", "events": ["*"]}
+    made = await ingest.call("POST", "/v1/webhooks", key=tenant.live, json=asked)
+    path, window = f"/v1/webhooks/{made.json['id']}/replays", {"since": made.json["created_at"]}
+    first, second, third = [(await ingest.call("POST", path, key=tenant.live, json=window)).json for _ in range(3)]
+    page = (await ingest.call("GET", f"{path}?limit=2", key=tenant.live)).json
+    assert page["data"] == [third, second]
+    assert (await ingest.call("GET", f"{path}?after={page['next_cursor']}", key=tenant.live)).json["data"] == [first]
+    (queued,) = [row for row in await rows(own_broker, "webhook-replays", first["id"]) if isinstance(row, ReplayState)]
+    now = to_timestamp(SystemClock().now_ms())
+    done = queued.model_copy(update={"status": "done", "matched": 9, "queued": 4, "finished_at": now})
+    record = seal(done, record_id="rec_1", source="webhooks", subject=done.id, time_ms=0, project_id=tenant.project_id)
+    await log.append([outgoing(TOPICS["webhook-replays"], record, key=done.id)], within=15)
+
+    async def shows() -> bool:
+        found = (await ingest.call("GET", f"{path}/{first['id']}", key=tenant.live)).json
+        return bool(found == {**first, "status": "done", "matched": 9, "queued": 4, "finished_at": now})
+
+    await holds(shows)
+    other = await ingest.call("POST", "/v1/webhooks", key=tenant.live, json=asked)
+    strange = f"/v1/webhooks/{other.json['id']}/replays/{first['id']}"
+    assert (await ingest.call("GET", strange, key=tenant.live)).status == 404
+    await ingest.call("DELETE", f"/v1/webhooks/{made.json['id']}", key=tenant.live)
+    assert (await rows(own_broker, "webhook-replays", third["id"]))[-1] is None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "https://169.254.169.254/", "http://example.com/", "x"])

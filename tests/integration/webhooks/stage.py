@@ -20,7 +20,7 @@ from schemas.events import MessageAccepted, MessageDelivered, MessageEvent, Mess
 from schemas.mail import Attempt
 from schemas.tables import OldSecret, WebhookEndpoint
 from schemas.topics import TOPICS, Topic, dlq_name
-from schemas.webhooks import WEBHOOK_ATTEMPTS, WebhookAttempt, WebhookReplay, WebhookTest
+from schemas.webhooks import WEBHOOK_ATTEMPTS, WEBHOOK_REPLAYS, ReplayState, WebhookAttempt, WebhookReplay, WebhookTest
 from services.webhooks.app import Webhooks, build
 from services.webhooks.settings import WebhooksSettings
 from tests.kit.broker import Broker, free_ports
@@ -30,6 +30,7 @@ SEALING_KEY = Fernet.generate_key().decode()
 EVENTS, ENDPOINTS = TOPICS["message-events"], TOPICS["webhook-endpoints"]
 COMMANDS, ACCOUNT = TOPICS["webhook-commands"], TOPICS["account-events"]
 DELIVERIES, ATTEMPTS = TOPICS["webhook-deliveries"], TOPICS["webhook-attempts"]
+REPLAYS = TOPICS["webhook-replays"]
 SCHEDULE = "1.5s"
 _CLOCK = SystemClock()
 
@@ -179,6 +180,12 @@ class Stage:
         records = await self.all_of(ATTEMPTS)
         found = [decode(value, WEBHOOK_ATTEMPTS).data for _, value in records]
         return sorted((made for made in found if made.endpoint_id == endpoint.id), key=lambda made: made.at)
+
+    async def replays(self) -> dict[str, ReplayState]:
+        """How each stands, as ingest reads it."""
+        return {
+            key: decode(value, WEBHOOK_REPLAYS).data for key, value in await self.all_of(REPLAYS) if value is not None
+        }
 
     async def pending(self, delivery_id: str) -> bytes | None:
         """The last record of a delivery; None where it is closed, or was never there."""

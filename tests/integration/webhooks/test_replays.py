@@ -80,8 +80,10 @@ async def test_of_a_window_only_what_failed_or_only_some_types(stage: Stage, rec
         await stage.write(walk)
         await receiver.requests("/a", 9)
         await eventually(lambda: closed(stage, *(derived_id("whd", event.id, endpoint.id) for event in walk)))
-        await done(stage, await stage.ask_replay(endpoint, failed=True))
+        await done(stage, replay := await stage.ask_replay(endpoint, failed=True))
         assert ids_after(receiver, 9) == sorted(event.id for event in failing)
+        stands = (await stage.replays())[replay]
+        assert (stands.status, stands.matched, stands.queued) == ("done", len(failing) + len(walk), len(failing))
         await done(stage, await stage.ask_replay(endpoint, types=["message.delivered"]))
         assert ids_after(receiver, 12) == [walk[-1].id]
         await done(stage, await stage.ask_replay(endpoint, failed=True))
@@ -91,7 +93,7 @@ async def test_of_a_window_only_what_failed_or_only_some_types(stage: Stage, rec
 async def test_a_replay_outlives_kill_9_in_its_middle_and_live_events_go_before_the_rest_of_it(
     stage: Stage, receiver: WebhookReceiver
 ) -> None:
-    """D97: what was sent but not recorded comes again, under the same id."""
+    """D97: what was sent but not recorded comes again, under the same id. Who asked for it reads that it is done."""
     events = await stage.events(MANY)
     await asyncio.sleep(0.6)  # beyond the tolerance for clocks that differ: none of them is the endpoint's own
     endpoint, secret = await stage.endpoint(receiver.url("/a"))
@@ -99,11 +101,15 @@ async def test_a_replay_outlives_kill_9_in_its_middle_and_live_events_go_before_
         receiver.script("/a", *[Answer()] * (MANY // 3), Calls(lambda: os.kill(doomed.pid, signal.SIGKILL)))
         replay = await stage.ask_replay(endpoint)
         assert await asyncio.to_thread(doomed.wait) == -signal.SIGKILL
+    assert (await stage.replays())[replay].status == "running"
     assert MANY // 3 < len(receiver.received) < MANY
     async with process(stage.broker):
         (live,) = await stage.events()
         await receiver.requests("/a", MANY + 1, within=60)
         await eventually(lambda: closed(stage, replay))
+        stands = (await stage.replays())[replay]
+        assert (stands.status, stands.matched, stands.queued) == ("done", MANY, MANY)
+        assert stands.finished_at is not None
 
         async def all_arrived() -> bool:
             return {call.webhook_id for call in receiver.received} == {event.id for event in (*events, live)}
@@ -159,7 +165,7 @@ async def test_of_what_two_processes_see_each_event_has_an_id_that_says_only_tha
 
 
 def partition_of(delivery_id: str) -> int:
-    return (murmur2(delivery_id.encode()) & 0x7FFFFFFF) % DELIVERIES.partitions
+    return int(murmur2(delivery_id.encode()) & 0x7FFFFFFF) % DELIVERIES.partitions
 
 
 async def test_account_events_reach_those_who_ask_for_them(stage: Stage, receiver: WebhookReceiver) -> None:

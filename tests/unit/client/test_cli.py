@@ -134,6 +134,7 @@ def test_a_mail_of_options(tmp_path: Path) -> None:
         ([says(202, {"event_id": "evt_1"})], ["webhooks", "test", "whk_1"], [{"event_id": "evt_1"}]),
         ([says(200, {"id": "whk_1"})], ["webhooks", "rotate", "whk_1", "--overlap", "0"], [{"id": "whk_1"}]),
         ([says(202, {"id": "rpl_1"})], ["webhooks", "replay", "whk_1", "--event", "evt_1"], [{"id": "rpl_1"}]),
+        ([page({"id": "rpl_2"}, {"id": "rpl_1"})], ["webhooks", "replays", "whk_1", "--limit", "1"], [{"id": "rpl_2"}]),
         ([page({"id": "wha_2"}, {"id": "wha_1"})], ["webhooks", "attempts", "whk_1", "--limit", "1"], [{"id": "wha_2"}]),
         ([says(200, {"deleted": True})], ["webhooks", "delete", "whk_1"], [{"deleted": True}]),
     ],

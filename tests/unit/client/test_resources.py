@@ -96,6 +96,8 @@ CALLS: list[tuple[Call[Any] | Listing[Any], str, str, Any]] = [
         "/v1/webhooks/whk_1/replays",
         {"since": "2027-01-15T08:00:00+00:00", "event_types": ["message.*"], "only_failed": True},
     ),
+    (webhooks.replays("whk_1"), "GET", "/v1/webhooks/whk_1/replays", None),
+    (webhooks.get_replay("whk_1", "rpl_1"), "GET", "/v1/webhooks/whk_1/replays/rpl_1", None),
     (webhooks.attempts("whk_1"), "GET", "/v1/webhooks/whk_1/attempts", None),
     (
         api_keys.create(name="ci", environment="test"),

@@ -13,7 +13,7 @@ from schemas.webhooks import LONGEST_REPLAY_MS, DeliveryCause, WebhookAttempt
 from services.webhooks.domain.records import attempt_record, first_delivery, replayed_delivery
 from services.webhooks.domain.replay import LATE_MS, Failed
 from tests.unit.webhooks.made import NOW_MS, a_delivery, a_replay, an_endpoint, an_event
-from tests.unit.webhooks.test_health import a_call
+from tests.unit.webhooks.test_health import a_call, told
 
 MESSAGE = new_id("msg", NOW_MS) + "012345"  # of the form that ids of messages have
 
@@ -51,6 +51,16 @@ def test_a_single_event_is_brought_whatever_the_filters_say_but_never_another_pr
     assert replay.wants(an_event(time_ms=NOW_MS - 9 * 3_600_000), deaf)
     assert not replay.wants(an_event(2), deaf)
     assert not replay.wants(an_event(project="prj_2"), deaf)
+
+
+def test_no_replay_calls_an_endpoint_about_itself() -> None:
+    """Neither of a window nor of the one event: another endpoint's trouble is brought."""
+    change = told(a_call(410, NOW_MS - 1))
+    assert change is not None
+    (disabled,) = change.events
+    for replay in (a_replay(), a_replay(event_id=disabled.id)):
+        assert not replay.wants(disabled, an_endpoint())
+        assert replay.wants(disabled, an_endpoint("whk_2"))
 
 
 def test_what_is_wanted_has_the_trait_that_is_looked_for_first() -> None:
@@ -97,8 +107,8 @@ def test_failed_is_what_has_not_arrived_by_any_delivery_in_whatever_order_it_is_
 
 
 def test_progress_only_grows_and_what_is_read_to_its_end_is_left_out() -> None:
-    begun = a_replay().with_left({"message-events/0": (0, 10), "message-events/1": (5, 5)})
-    further = begun.with_left({"message-events/0": (10, 10)})
+    begun = a_replay().with_left({"message-events/0": (0, 10), "message-events/1": (5, 5)}, matched=2)
+    further = begun.with_left({"message-events/0": (10, 10)}, matched=3, queued=1)
     assert (a_replay().begun, begun.begun, begun.left) == (False, True, {"message-events/0": (0, 10)})
-    assert (further.left, further.version) == ({}, 2)
+    assert (further.left, further.version, further.asked.matched, further.asked.queued) == ({}, 2, 5, 1)
     assert to_timestamp(further.asked_at_ms) == to_timestamp(NOW_MS)

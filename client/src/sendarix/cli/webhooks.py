@@ -10,6 +10,7 @@ from sendarix.cli.desk import AsJson, desk_of
 app = typer.Typer(name="webhooks", help="Where events are delivered to.", no_args_is_help=True)
 _COLUMNS = ("id", "created_at", "disabled", "events", "url")
 _ATTEMPT_COLUMNS = ("at", "event_type", "event_id", "attempt", "outcome", "status_code", "error")
+_REPLAY_COLUMNS = ("id", "created_at", "status", "reason", "matched", "queued", "finished_at")
 _Status = Literal["succeeded", "failed"]
 _Id = Annotated[str, typer.Argument(metavar="ID")]
 
@@ -81,7 +82,20 @@ def replay(
             event_types=event_type or None,
             only_failed=failed or None,
         )
-    desk.say(f"{asked['id']} is on its way.", asked)
+    desk.say(f"{asked['id']} is on its way; how it stands: sendarix webhooks replays {webhook_id}", asked)
+
+
+@app.command()
+def replays(
+    context: typer.Context,
+    webhook_id: _Id,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 25,
+    as_json: AsJson = False,
+) -> None:
+    """The replays of an endpoint and how they stand; newest first."""
+    desk = desk_of(context, as_json)
+    with desk.client() as client:
+        desk.rows(islice(client.webhooks.replays(webhook_id), limit), _REPLAY_COLUMNS)
 
 
 @app.command()

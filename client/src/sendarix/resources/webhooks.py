@@ -62,6 +62,16 @@ def replay(
     return Call(Request("POST", path_of("webhooks", webhook_id, "replays"), body=body, repeatable=False))
 
 
+def replays(webhook_id: str) -> Listing[WebhookReplay]:
+    """The last hundred, newest first."""
+    return Listing(Request("GET", path_of("webhooks", webhook_id, "replays")))
+
+
+def get_replay(webhook_id: str, replay_id: str) -> Call[WebhookReplay]:
+    """How far it has come."""
+    return Call(Request("GET", path_of("webhooks", webhook_id, "replays", replay_id)))
+
+
 def attempts(
     webhook_id: str, *, status: Literal["succeeded", "failed"] | None = None, event_id: str | None = None
 ) -> Listing[WebhookAttempt]:
@@ -81,6 +91,8 @@ class Webhooks(Resource):
     rotate_secret = ask(rotate_secret)
     test = ask(test)
     replay = ask(replay)
+    replays = walk(replays)
+    get_replay = ask(get_replay)
     attempts = walk(attempts)
 
 
@@ -95,4 +107,6 @@ class AsyncWebhooks(AsyncResource):
     rotate_secret = ask_async(rotate_secret)
     test = ask_async(test)
     replay = ask_async(replay)
+    replays = walk_async(replays)
+    get_replay = ask_async(get_replay)
     attempts = walk_async(attempts)
