@@ -7,7 +7,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 
 from chassis.clock import Clock, SystemClock
-from chassis.consume import BatchConsumer, Gathering, Handle
+from chassis.consume import BatchConsumer, Gathering, HandleOf
 from chassis.failures import DeadLetters
 from chassis.http import HttpServer, create_app
 from chassis.log import Log
@@ -109,7 +109,7 @@ async def build(
     feed = ClickHouseFeed(questions, [topic for topic in topics if topic.entry in FEED])
     arrivals = Arrivals(clock, crash, feed if clickhouse.shared else None)
 
-    def consumer_of(member_of: str, handle: Handle[AnyRow]) -> BatchConsumer:
+    def consumer_of(member_of: str, handle: HandleOf[AnyRow]) -> BatchConsumer:
         return BatchConsumer(
             settings.kafka,
             log,

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from chassis.clock import Clock
-from chassis.consume import Batch
-from chassis.failures import Poison, Retry
+from chassis.consume import BatchOf, enveloped
+from chassis.failures import Retry
 from chassis.log import Incoming, Outgoing
 from chassis.telemetry import logger
-from schemas.envelope import Envelope, Payload
+from schemas.envelope import Envelope, MalformedRecord, Payload
 from schemas.routing import Destination
 from schemas.sandbox import SandboxMail
+from schemas.topics import Topic
 from schemas.webhooks import WebhookAttempt
 from services.analytics.domain.attempts import AttemptRow, attempt_row
 from services.analytics.domain.destinations import DestinationRow, destination_row
@@ -22,6 +23,9 @@ from services.analytics.ports import Projection, StoreUnavailable
 
 _log = logger("ingest")
 _RETRY_AFTER = 1.0  # seconds between two tries of one insert
+_EVENTS = frozenset({"message-events", "account-events"})  # the entries of topics whose records are events
+
+AnyRow = EventRow | AttemptRow | SandboxRow | DestinationRow
 
 
 @dataclass(slots=True)
@@ -95,9 +99,9 @@ class Ingest:
         self._attempts: Inserter[AttemptRow] = Inserter(projection.insert_attempts, clock, at_most=batch_records)
         self._mails: Inserter[SandboxRow] = Inserter(projection.insert_sandbox_mails, clock, at_most=batch_records)
 
-    async def handle(self, batch: Batch) -> Sequence[Outgoing]:
-        """Insert a batch. Raises Retry while the store is away (the same batch comes again), Poison for a bad row."""
-        rows = [row_of(record, envelope) for record, envelope in batch.records]
+    async def handle(self, batch: BatchOf[AnyRow]) -> Sequence[Outgoing]:
+        """Insert a batch. Raises Retry while the store is away: the same batch comes again."""
+        rows = [row for _, row in batch.records]
         events = [row for row in rows if isinstance(row, EventRow)]
         attempts = [row for row in rows if isinstance(row, AttemptRow)]
         mails = [row for row in rows if isinstance(row, SandboxRow)]
@@ -123,16 +127,23 @@ class Ingest:
         self._arrived({row.project_id for row in rows})
 
 
-def row_of(record: Incoming, envelope: Envelope[Payload]) -> EventRow | AttemptRow | SandboxRow | DestinationRow:
-    """The row of any record of our topics. Raises Poison where it has none."""
+def row_of(record: Incoming, topic: Topic) -> AnyRow:
+    """The row of any record of our topics: what the consumer reads it as. Raises MalformedRecord where it has none."""
     position = Position(record.topic, record.partition, record.offset)
     try:
-        if isinstance(envelope.data, WebhookAttempt):
-            return attempt_row(envelope.data, envelope.project_id, position)
-        if isinstance(envelope.data, SandboxMail):
-            return sandbox_row(envelope.data, envelope.project_id, position)
-        if isinstance(envelope.data, Destination):
-            return destination_row(envelope.data)
-        return event_row(envelope, record.value or b"", position)
+        if topic.entry in _EVENTS:
+            return event_row(record.value or b"", topic.types, position)
+        return _row_of_model(enveloped(record, topic), position)
     except ValueError as error:
-        raise Poison(record, str(error)) from error
+        raise MalformedRecord(str(error)) from error
+
+
+def _row_of_model(envelope: Envelope[Payload], position: Position) -> AnyRow:
+    match envelope.data:
+        case WebhookAttempt():
+            return attempt_row(envelope.data, envelope.project_id, position)
+        case SandboxMail():
+            return sandbox_row(envelope.data, envelope.project_id, position)
+        case Destination():
+            return destination_row(envelope.data)
+    raise ValueError(f"there is no table for {envelope.type}")

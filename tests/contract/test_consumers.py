@@ -183,7 +183,7 @@ def alert_states(record: Incoming) -> None:
 
 
 def destination(record: Incoming) -> None:
-    row = row_of(record, decode(record.value, TOPICS["destinations"].types))
+    row = row_of(record, TOPICS["destinations"])
     assert isinstance(row, DestinationRow)
 
 

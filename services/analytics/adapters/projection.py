@@ -1,8 +1,6 @@
 """The write side: rows, by columns, into `events_raw`, `webhook_attempts`, `sandbox_mails` and `destinations`; the others follow by their views."""
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
-from typing import Any
+from collections.abc import Sequence
 
 from chassis.clock import Clock
 from services.analytics.adapters.clickhouse import ClickHouse
@@ -13,34 +11,8 @@ from services.analytics.domain.sandbox import SandboxRow
 from services.analytics.metrics import INSERT_SECONDS, INSERTS, ROWS
 from services.analytics.ports import StoreUnavailable
 
-_Columns = Mapping[str, Callable[[Any], object]]
-_POSITION: _Columns = {
-    "_topic": attrgetter("position.topic"),
-    "_partition": attrgetter("position.partition"),
-    "_offset": attrgetter("position.offset"),
-}
-
-
-def _columns(*names: str) -> _Columns:
-    return {**{name: attrgetter(name) for name in names}, **_POSITION}
-
-
-# Times go in as the milliseconds they are: that is what DateTime64(3) counts.
-_EVENT_COLUMNS: _Columns = {
-    **_columns(
-        "project_id", "event_type", "event_time", "event_id", "subject", "sequence", "event", "created_at",
-        "environment", "recipient", "recipient_domain", "status", "mail_from", "mail_from_address", "mail_subject",
-        "tags", "attempt", "category", "code", "enhanced_code", "reply", "reason", "next_attempt_at",
-        "template", "channel", "priority", "path", "first_attempt_ms", "delivered_ms",
-    ),
-    "metadata": lambda row: row.metadata or {},
-}  # fmt: skip
-_ATTEMPT_COLUMNS = _columns("project_id", "endpoint_id", "at", "attempt_id", "attempt")
-_SANDBOX_COLUMNS = _columns(
-    "project_id", "message_id", "taken_at", "recipient", "mail_from", "mail_subject", "attempt", "outcome", "size",
-    "truncated", "mime",
-)  # fmt: skip
-_DESTINATION_COLUMNS: _Columns = {name: attrgetter(name) for name in ("destination", "provider_group", "resolved_at")}
+_Rows = Sequence[EventRow] | Sequence[AttemptRow] | Sequence[SandboxRow] | Sequence[DestinationRow]
+_POSITION = ("_topic", "_partition", "_offset")
 
 
 class ClickHouseProjection:
@@ -51,22 +23,25 @@ class ClickHouseProjection:
         self._clock = clock
 
     async def insert_events(self, rows: Sequence[EventRow]) -> None:
-        await self._insert("events_raw", _EVENT_COLUMNS, rows)
+        await self._insert("events_raw", rows)
 
     async def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
-        await self._insert("webhook_attempts", _ATTEMPT_COLUMNS, rows)
+        await self._insert("webhook_attempts", rows)
 
     async def insert_sandbox_mails(self, rows: Sequence[SandboxRow]) -> None:
-        await self._insert("sandbox_mails", _SANDBOX_COLUMNS, rows)
+        await self._insert("sandbox_mails", rows)
 
     async def insert_destinations(self, rows: Sequence[DestinationRow]) -> None:
-        await self._insert("destinations", _DESTINATION_COLUMNS, rows)
+        await self._insert("destinations", rows)
 
-    async def _insert(self, table: str, columns: _Columns, rows: Sequence[object]) -> None:
-        values: Sequence[Sequence[object]] = [[read(row) for row in rows] for read in columns.values()]
+    async def _insert(self, table: str, rows: _Rows) -> None:
+        """A field of the rows is a column of that name; times go in as the milliseconds that DateTime64(3) counts."""
+        columns: dict[str, Sequence[object]] = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
+        if "position" in columns:
+            columns |= zip(_POSITION, zip(*columns.pop("position"), strict=True), strict=True)
         started = self._clock.monotonic()
         try:
-            await self._clickhouse.insert(table, list(columns), values)
+            await self._clickhouse.insert(table, list(columns), list(columns.values()))
         except StoreUnavailable:
             INSERTS.labels(table, "failed").inc()
             raise

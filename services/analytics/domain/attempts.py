@@ -1,6 +1,7 @@
 """The calls of webhook endpoints: as rows, and as a list of one endpoint (R31)."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import orjson
 
@@ -10,8 +11,7 @@ from services.analytics.domain.parameters import Parameters, Reader, one_of, tex
 from services.analytics.domain.rows import Position, moment
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """One call of a webhook endpoint. `attempt` is the record's `data` as JSON."""
 
     position: Position

@@ -1,13 +1,12 @@
 """Which provider is behind a domain: what senders found out, as rows (R33)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.routing import Destination
 from services.analytics.domain.rows import sound
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationRow:
+class DestinationRow(NamedTuple):
     """`resolved_at` is Unix ms: of several rows of a destination the latest counts."""
 
     destination: str

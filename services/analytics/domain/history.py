@@ -30,7 +30,7 @@ def events_until(timeline: Sequence[str], as_of: int | None) -> list[Envelope[Me
 
 def rows_until(timeline: Sequence[str], as_of: int) -> list[EventRow]:
     """The rows of those events."""
-    rows = [event_row(decode(event.encode(), MESSAGE_EVENTS), event.encode(), _NOWHERE) for event in timeline]
+    rows = [event_row(event.encode(), MESSAGE_EVENTS, _NOWHERE) for event in timeline]
     return [row for row in rows if row.event_time <= as_of]
 
 
@@ -45,8 +45,8 @@ def as_it_stood(rows: Sequence[EventRow]) -> Message:
         recipient=latest.recipient,
         sender=_last(row.mail_from for row in rows),
         subject=_last(row.mail_subject for row in rows),
-        tags=latest.tags,
-        metadata=latest.metadata or {},
+        tags=tuple(latest.tags),
+        metadata=latest.metadata,
         created_at=first.created_at,
         updated_at=latest.event_time,
         attempts=max(row.attempt for row in rows),

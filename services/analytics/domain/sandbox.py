@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
+from typing import NamedTuple
 
 from schemas.envelope import to_ms, to_timestamp
 from schemas.sandbox import SandboxMail
@@ -19,8 +20,7 @@ from services.analytics.domain.rows import Position, address_of
 _POLICY = SMTP.clone(max_line_length=998, raise_on_defect=False)
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxRow:
+class SandboxRow(NamedTuple):
     """One mail. `taken_at` is Unix ms; `mime` is "" where it was left out (`truncated`), or is not asked for."""
 
     position: Position

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from chassis.clock import SystemClock
-from chassis.consume import Batch
+from chassis.consume import BatchOf
 from chassis.http import HttpServer, create_app
 from chassis.ids import parse_message_id
 from chassis.log import Incoming
@@ -33,7 +33,7 @@ from services.analytics.api.asking import add_routers
 from services.analytics.api.metrics import metric_routes
 from services.analytics.app import FEED, routers
 from services.analytics.arrivals import Arrivals
-from services.analytics.handlers import Ingest
+from services.analytics.handlers import AnyRow, Ingest, row_of
 from services.analytics.metrics import BEHIND
 from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database
@@ -151,9 +151,10 @@ class Bench:
             )
             records.append((record, envelope))
 
-    def batch(self, place: Place, first: int, last: int) -> Batch:
+    def batch(self, place: Place, first: int, last: int) -> BatchOf[AnyRow]:
         entry, partition = place
-        return Batch(TOPICS[entry], partition, first, last, self.log[place][first : last + 1])
+        records = [(record, row_of(record, TOPICS[entry])) for record, _ in self.log[place][first : last + 1]]
+        return BatchOf(TOPICS[entry], partition, first, last, records)
 
     async def insert(self, place: Place, count: int | None = None) -> None:
         """Insert the next `count` records of a partition (all that are left)."""

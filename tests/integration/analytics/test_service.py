@@ -83,7 +83,8 @@ async def test_poison_is_dead_lettered_and_the_rest_lands_D102(
         await client.create_topics([NewTopic(dlq_name(group, topic), PARTITIONS, 1)])
     life = history.life("queued", "accepted", "delivered", message_id=_in_partition(history, 1))
     bad_row = encode(life[0].model_copy(update={"sequence": None}))
-    junk = [b"\xff\xfe", b"{}", None, b'{"type":"message.opened"}', bad_row]
+    bad_field = encode(life[2]).replace(b'"number":1', b'"number":"1"')
+    junk = [b"\xff\xfe", b"{}", None, b'{"type":"message.opened"}', bad_row, bad_field]
     records = [Outgoing(topic.name, life[0].subject, encode(event), 1) for event in life]
     poison = [Outgoing(topic.name, "junk", value, 1, (("bad", b"\xff"),)) for value in junk]
     async with running(source, clickhouse, group) as api:
