@@ -1,7 +1,8 @@
 """Stateful ownership: one process owns a partition's state, kept in a changelog, and is the only one that decides on it.
 
 A plain aiokafka loop: pause first, restore in a task, fence, resume when ready; a lease from commits gates whatever an
-owner writes. Per batch, each step acked before the next: 1 state records, read back unfenced; 2 outputs; 3 commit.
+owner writes. Per batch, each step acked before the next: 1 state records, read back unfenced; 2 outputs; 3 the commit, with
+the lease's next proof.
 It must never emit an output whose state record it has not read back.
 """
 

@@ -295,7 +295,7 @@ class FedTenancy(Tenancy):
         return True
 
     async def _handle(self, batch: Sequence[Incoming]) -> None:
-        """1 its state, 2 its outputs, 3 its commit."""
+        """1 its state, 2 its outputs; 3 what the next commit says."""
         match await attempt(self._decide(batch)):
             case Retry() as retry:
                 self._back_off(retry)
