@@ -149,6 +149,10 @@ class Member:
                 return True
             return await self._commit()
 
+    def commit_soon(self, partition: TopicPartition, offset: int) -> None:
+        """The next commit says so: the one that proves the lease, at the latest."""
+        self.offsets[partition] = OffsetAndMetadata(offset, "")
+
     @property
     def pending(self) -> bool:
         """Whether `offsets` say anything that the group has not accepted."""

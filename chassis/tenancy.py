@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from aiokafka import TopicPartition
-from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import Histogram
 
 from chassis.changelog import NO_FENCE, Changelog, marks
@@ -355,7 +354,7 @@ class FedTenancy(Tenancy):
             self._inbox.popleft()
         self._done = batch[-1].offset + 1
         # 3 commit, with the lease's next proof: until then a crash brings the batch again, to be replayed
-        self._tools.member.offsets[self._place] = OffsetAndMetadata(self._done, "")
+        self._tools.member.commit_soon(self._place, self._done)
         self._buried.clear()
         self.report()
 
@@ -433,7 +432,7 @@ class SelfTenancy(Tenancy):
         self._tools.dead_letters.handled(self._applied)
         self._applied = 0
         self._reported = self._tools.tail.position(self._topic.name, self._place.partition)
-        self._tools.member.offsets[self._place] = OffsetAndMetadata(self._reported, "")  # goes with the lease's renewal
+        self._tools.member.commit_soon(self._place, self._reported)
         return []
 
     async def _report_poison(self) -> None:

@@ -111,7 +111,16 @@ class _SeatWithConsumer(Seat):
     """`chassis.member.Member`, as far as a tenancy uses it."""
 
     consumer: _Fetcher
-    offsets: dict[TopicPartition, Any]
+    soon: dict[TopicPartition, int]  # what the next commit says
+
+    def commit_soon(self, place: TopicPartition, offset: int) -> None:
+        if place not in self.soon:
+            self.process.spawn(self._commit(place))
+        self.soon[place] = offset
+
+    async def _commit(self, place: TopicPartition) -> None:
+        await self.process.sleep(self.group.faults.random.uniform(0, 0.5))
+        await self.commit_at(place, self.soon.pop(place))
 
     async def ends_of(self, place: TopicPartition) -> tuple[int, int]:
         await self.process.sleep(0.002)
@@ -128,7 +137,7 @@ class RouterProcess:
         self._tenancies: dict[TopicPartition, _Tenancy] = {}
         self.seat = _SeatWithConsumer(group, process)
         self.seat.consumer = self._fetcher = _Fetcher(cluster, process, self._tenancies)
-        self.seat.offsets = {}
+        self.seat.soon = {}
         self._runs: dict[TopicPartition, Any] = {}
         self._log = SimulatedLog(cluster, process, skew_ms)
         self._tail = SimulatedTail(cluster, process)
