@@ -97,16 +97,20 @@ define stage
 	echo "$(1): $$took s of $(2) s"; test $$took -le $(2) || echo "$(1): over its budget, look at pytest's --durations"
 endef
 PYTEST := $(BIN)/python -m pytest -q
-# Three at a time share the machine with brokers, servers and processes that are killed; what times out there must be right alone.
-ALONE := { echo "integration: what failed beside the others is run once more, alone"; $(PYTEST) --last-failed --last-failed-no-failures none tests/integration; }
+# Three at a time, folder by folder, so that one broker serves a folder's files.
+INTEGRATION := $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --durations=10 tests/integration
+# Two stacks at a time: each of them waits half of its time.
+STACKS := $(PYTEST) -n 2 --dist loadgroup --durations=10
+# They share the machine with brokers, servers and processes that are killed; what times out there must be right alone.
+# $(call alone,name,tests)
+alone = { echo "$(1): what failed beside the others is run once more, alone"; $(PYTEST) --last-failed --last-failed-no-failures none $(2); }
 
 test: warm ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,check,120,$(MAKE) --no-print-directory check)
 	@$(call stage,dashboard,60,$(MAKE) --no-print-directory dashboard dashboard-test)
 	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
-	@$(call stage,integration,600,$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration || $(ALONE))
-	@$(call stage,e2e,300,$(PYTEST) --durations=5 tests/e2e)
-	@$(call stage,drills,240,$(PYTEST) --durations=5 -m "not long" tests/drills)
+	@$(call stage,integration,600,$(INTEGRATION) || $(call alone,integration,tests/integration))
+	@$(call stage,e2e and drills,450,$(STACKS) -m "not long" tests/e2e tests/drills || $(call alone,e2e and drills,-m "not long" tests/e2e tests/drills))
 	@$(call stage,mutant,40,$(RUN)/python -m tests.drills.mutants --one-by-rotation)
 
 unit: setup ## Pure tests, contract and architecture
@@ -116,10 +120,10 @@ warm: setup ## Once for a machine: let Java learn how Kafka starts, which tests 
 	@$(RUN)/python -m tests.kit.warm_kafka
 
 integration: warm ## Real Kafka, chDB and SMTP
-	@$(PYTEST) -n 3 --dist loadfile --durations=10 tests/integration
+	@$(INTEGRATION)
 
 e2e: warm ## Five processes, from HTTP to the inbox
-	@$(PYTEST) --durations=5 tests/e2e
+	@$(STACKS) tests/e2e
 
 mutants: setup ## Break copies of the product on purpose; a named test must notice each time
 	@$(RUN)/python -m tests.drills.mutants --all
