@@ -192,7 +192,16 @@ export interface WebhookAttempt {
 
 export interface Replay {
   id: string;
-  status: string;
+  status: "queued" | "running" | "done" | "failed";
+  reason: string | null;
+  event_id: string | null;
+  since: string | null;
+  until: string | null;
+  only_failed: boolean;
+  /** Events found that were asked for, and how many of them are called once more. */
+  matched: number;
+  queued: number;
+  created_at: string;
 }
 
 export type QueueKind = "destination" | "provider_group" | "path";

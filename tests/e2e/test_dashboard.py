@@ -235,6 +235,18 @@ async def test_a_webhook_is_added_tested_rotated_and_replayed(visit: Visit) -> N
         await visit.page.get_by_role("button", name="Start replay").click()
         again = (await receiver.requests("/dashboard", 3))[2]
         assert again.verified(renewed)["id"] == event["id"]
+        await visit.page.get_by_role("button", name="Replay").click()
+        await visit.page.get_by_label("Only what failed").uncheck()
+        await visit.page.get_by_role("button", name="Start replay").click()
+        replays = visit.page.get_by_role("table", name="Replays")
+        await expect(replays.locator("[data-status]")).to_have_text(["done", "done"])
+        window, one = (await visit.get(f"/v1/webhooks/{endpoint_id}/replays"))["data"]
+        found_and_called = [f"{window[figure]:,}" for figure in ("matched", "queued")]
+        await expect(replays.locator("tbody tr").first.locator("td.number")).to_have_text(found_and_called)
+        await expect(replays.locator("tbody tr").last).to_contain_text(event["id"])
+        assert (one["event_id"], one["matched"], one["queued"]) == (event["id"], 1, 1)
+        of_window = (await receiver.requests("/dashboard", 3 + window["queued"]))[3:]
+        assert event["id"] in {call.webhook_id for call in of_window}
         await visit.confirm("Delete", "Delete endpoint")
         await visit.page.wait_for_url("**/webhooks")
         assert (await visit.stack.call("GET", f"/v1/webhooks/{endpoint_id}"))[0] == 404
@@ -256,6 +268,30 @@ async def test_a_queue_is_paused_and_resumed_and_says_what_waits(visit: Visit) -
     await visit.page.reload()
     await visit.confirm("Resume other.example", "Resume")
     await expect(visit.row("other.example")).to_have_count(0)
+
+
+async def test_a_queue_is_paused_with_a_reason_and_what_waits_in_it_is_sent_at_once(visit: Visit) -> None:
+    name = "sandbox.sendarix.test"
+    rarely = {"name": "rarely", "recipient_domains": [name], "retry_schedule": ["1h"]}
+    _, policy, _ = await visit.stack.call("POST", "/v1/policies", rarely)
+    mail = {"recipient": f"defer@{name}", "subject": "Your code", "text": "847291"}
+    _, sent, _ = await visit.stack.call("POST", "/v1/messages", mail, key=visit.stack.key("test"))
+    await visit.stack.message_when(sent["message_id"], "deferred")
+    await visit.open("/queues")
+    row = visit.row(name)
+    await expect(row.locator("td").nth(2)).to_have_text("1")
+    await visit.page.get_by_role("button", name=f"Pause {name}").click()
+    await visit.page.get_by_label("Reason").fill("it is being moved")
+    await visit.page.get_by_role("dialog").get_by_role("button", name="Pause", exact=True).click()
+    await expect(row).to_contain_text("paused")
+    await expect(row).to_contain_text("it is being moved")
+    assert (await visit.get(f"/v1/queues/{name}"))["pauses"][0]["reason"] == "it is being moved"
+    await visit.confirm(f"Resume {name}", "Resume")
+    await expect(row).to_contain_text("flowing")
+    await visit.confirm(f"Flush {name}", "Flush")
+    await visit.stack.message_when(sent["message_id"], "bounced")  # by its second and last attempt, an hour early
+    await expect(row).to_have_count(0)
+    await visit.stack.call("DELETE", f"/v1/policies/{policy['id']}")
 
 
 async def test_the_sandbox_shows_a_mail_as_it_was_and_lets_nothing_of_it_out(visit: Visit, seed: Seed) -> None:
@@ -345,8 +381,13 @@ async def test_an_endpoint_that_this_server_lacks_is_said_so_and_breaks_nothing(
 
 
 async def test_every_page_fits_a_phone_and_is_accessible_in_light_and_dark(visit: Visit, seed: Seed) -> None:
+    unreachable = {"url": "http://127.0.0.1:9/hooks", "events": ["message.bounced"]}
+    _, endpoint, _ = await visit.stack.call("POST", "/v1/webhooks", unreachable)
+    webhook = f"/webhooks/{endpoint['id']}"
+    await visit.stack.call("POST", f"/v1{webhook}/test")
+    await visit.stack.call("POST", f"/v1{webhook}/replays", {"since": endpoint["created_at"], "only_failed": True})
     pages = [
-        "/", "/messages", f"/messages/{seed.bounced}", "/webhooks", "/queues",
+        "/", "/messages", f"/messages/{seed.bounced}", "/webhooks", webhook, "/queues",
         "/sandbox", f"/sandbox/{seed.sandboxed}", "/dead-letters", "/alerts",
     ]  # fmt: skip
     faults: dict[str, object] = {}
@@ -363,3 +404,4 @@ async def test_every_page_fits_a_phone_and_is_accessible_in_light_and_dark(visit
         if pixels := await too_wide(visit.page):
             faults[f"{path} at 360 px"] = pixels
     assert faults == {}
+    await visit.stack.call("DELETE", f"/v1{webhook}")

@@ -11,7 +11,7 @@ import { StatusMark } from "../parts/status";
 import { Time, useNow } from "../parts/time";
 import { useAnswer, useChange } from "../queries";
 import type { Webhook, WebhookAttempt } from "../shapes";
-import { ReplayDialog } from "./webhook/replay";
+import { ReplayDialog, Replays } from "./webhook/replay";
 import { NewSecret } from "./webhooks";
 
 const FIELDS: FilterField[] = [
@@ -55,6 +55,7 @@ export function WebhookPage({ id }: { id: string }) {
           An older secret signs, too, until <Time at={until} full />.
         </p>
       ))}
+      <Replays path={path} />
       <h2>Attempts</h2>
       <Filters fields={FIELDS} first={2} />
       <List<WebhookAttempt>

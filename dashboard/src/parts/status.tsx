@@ -19,6 +19,8 @@ const TONES: Record<string, Tone> = {
   suppressed: "quiet",
   cancelled: "quiet",
   succeeded: "good",
+  running: "busy",
+  done: "good",
   failed: "bad",
   ended: "bad",
   ok: "good",

@@ -1,6 +1,12 @@
+import { absolute, count, words } from "../../format";
 import { Dialog } from "../../parts/dialog";
-import { useChange } from "../../queries";
-import type { Replay } from "../../shapes";
+import { FailureNotice, Loading } from "../../parts/notice";
+import { StatusMark } from "../../parts/status";
+import { Time } from "../../parts/time";
+import { useAnswer, useChange } from "../../queries";
+import type { Page, Replay } from "../../shapes";
+
+const LATEST = 5;
 
 interface Props {
   path: string;
@@ -20,8 +26,8 @@ export function ReplayDialog({ path, said, onClose }: Props) {
     replay.mutate(
       { method: "POST", path: `${path}/replays`, body },
       {
-        onSuccess: ({ id, status }) => {
-          said(`Replay ${id}: ${status}. Its attempts will stand below.`);
+        onSuccess: ({ id }) => {
+          said(`Replay ${id} is on its way; how it stands, and its attempts, are shown below.`);
           onClose();
         },
       },
@@ -55,4 +61,62 @@ export function ReplayDialog({ path, said, onClose }: Props) {
       </label>
     </Dialog>
   );
+}
+
+/** The latest replays and how each stands; nothing where there was none. */
+export function Replays({ path }: { path: string }) {
+  const { data, error } = useAnswer<Page<Replay>>(`${path}/replays`, { limit: String(LATEST) }, { every: 3_000 });
+  if (error) return <FailureNotice failure={error} what="list of replays" />;
+  if (!data) return <Loading />;
+  if (data.data.length === 0) return null;
+  return (
+    <>
+      <h2>Replays</h2>
+      <div className="scroll">
+        <table aria-label="Replays">
+          <thead>
+            <tr>
+              {["State", "Of", "Found", "Called again", "Asked for"].map((name) => (
+                <th key={name} scope="col">
+                  {name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {data.data.map((replay) => (
+              <ReplayRow key={replay.id} replay={replay} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
+
+function ReplayRow({ replay }: { replay: Replay }) {
+  return (
+    <tr>
+      <td>
+        <StatusMark status={replay.status} />
+        {replay.reason && <small className="quiet">{words(replay.reason)}</small>}
+      </td>
+      <td>
+        {replay.event_id ? <code>{replay.event_id}</code> : windowOf(replay)}
+        {replay.only_failed && <small className="quiet">only what failed</small>}
+        <small className="quiet">
+          <code>{replay.id}</code>
+        </small>
+      </td>
+      <td className="number">{count(replay.matched)}</td>
+      <td className="number">{count(replay.queued)}</td>
+      <td className="when">
+        <Time at={replay.created_at} />
+      </td>
+    </tr>
+  );
+}
+
+function windowOf({ since, until }: Replay): string {
+  return `${since && absolute(since)} to ${until && absolute(until)}`;
 }
