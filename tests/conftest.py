@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.kit.broker import LEARNT, QUICK_START, Broker, any_broker, provision_topics, started_broker
 
 # For every Java of this run, those of stacks too.
 os.environ.setdefault("JDK_JAVA_OPTIONS", f"{QUICK_START} -XX:AOTCache={LEARNT}" if LEARNT.exists() else QUICK_START)
 # How quickly hypothesis draws is the machine's affair, not the product's.
-settings.register_profile("sendarix", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_PHASES = (Phase.explicit, Phase.generate) if "TESTS_FIRST_EXAMPLE" in os.environ else tuple(Phase)
+settings.register_profile("sendarix", deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=_PHASES)
 settings.load_profile("sendarix")
 
 

@@ -24,6 +24,8 @@ _HEAD = re.compile(r"Breaks: (?P<breaks>.+)\nTurns red: (?P<killer>tests/\S+\.py
 _FAST = "tests/unit/"  # seconds, and no broker: what `make test` has time for
 _TEST_WITHIN = 60  # seconds for one test: a mutant that waits for ever counts as found
 _RUN_WITHIN = 600  # seconds for a whole run of pytest, brokers included
+_WITHOUT = ("-p", "no:cacheprovider", "-p", "no:schemathesis")  # half a second less
+FIRST_EXAMPLE = "TESTS_FIRST_EXAMPLE"  # set: hypothesis fails by the first example it finds, not the smallest
 _NOTHING_RAN = {4, 5}  # pytest's exit codes: no such file or test, and nothing collected
 _SAID = 80  # characters of what a failed test said
 _TAIL = 15  # lines of a run that says nothing clear
@@ -118,11 +120,11 @@ def apply(mutant: Mutant, copy: Path) -> str | None:
 def run_tests(tests: Sequence[str], copy: Path) -> Run:
     """Run exactly these in the copy, with this interpreter."""
     report = copy / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--timeout={_TEST_WITHIN}"]
+    command = [sys.executable, "-m", "pytest", "-q", *_WITHOUT, f"--timeout={_TEST_WITHIN}"]
     done = subprocess.run(
         [*command, f"--junit-xml={report}", *tests],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", FIRST_EXAMPLE: "1"},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
