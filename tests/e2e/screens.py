@@ -5,6 +5,7 @@ import contextlib
 import math
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from playwright.async_api import Browser, Page
@@ -46,6 +47,10 @@ async def traffic(stack: Stack) -> None:
         await asyncio.sleep(1)
 
 
+def ago(*, hours: int) -> str:
+    return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+
+
 async def post(stack: Stack, recipient: str, tag: str) -> str:
     body = {"recipient": recipient, "subject": SUBJECTS[tag], "text": "847291", "html": HTML, "tags": [tag]}
 
@@ -67,6 +72,7 @@ async def furnished(stack: Stack) -> AsyncIterator[dict[str, str]]:
     }
     _, endpoint, _ = await stack.call("POST", "/v1/webhooks", {**hook, "tags": ["receipt"]})
     made.append(f"/v1/webhooks/{endpoint['id']}")
+    await stack.call("POST", f"/v1/webhooks/{endpoint['id']}/replays", {"since": ago(hours=1), "only_failed": True})
     await stack.call("POST", "/v1/queues/example.net/pause", {"reason": "their mail server is being moved"})
     for number in range(7):
         await stack.send(f"customer{number}@example.net", subject="Your receipt", tags=["receipt"])

@@ -147,6 +147,8 @@ async def test_webhooks(client: AsyncSendarix) -> None:
     assert [attempt async for attempt in client.webhooks.attempts(made["id"])] == []
     replay = await client.webhooks.replay(made["id"], since=datetime.now(UTC) - timedelta(hours=1), only_failed=True)
     assert (replay["status"], replay["endpoint_id"]) == ("queued", made["id"])
+    assert (await client.webhooks.get_replay(made["id"], replay["id"]))["id"] == replay["id"]
+    assert [each["id"] async for each in client.webhooks.replays(made["id"])] == [replay["id"]]
     event_id = (await client.webhooks.test(made["id"]))["event_id"]
 
     async def failed() -> list[WebhookAttempt]:
