@@ -170,10 +170,11 @@ class Auditor:
         """The newest hours, those that are known to drift, and the day whose turn it is."""
         end = self._clock.now_ms() // HOUR_MS * HOUR_MS + HOUR_MS
         days = max(1, self._window_ms // _DAY_MS)
-        day = end - (turn % days) * _DAY_MS
-        recent = Hours(end - _RECENT_MS, end)
+        last = end - (turn % days) * _DAY_MS
+        day, recent = Hours(last - _DAY_MS, last), Hours(end - _RECENT_MS, end)
         drifting = [Hours(hour, hour + HOUR_MS) for hour in self._drifts.by_hour() if hour < recent.first_ms]
-        for hours in (recent, *drifting[:_HOURS_SHOWN], Hours(day - _DAY_MS, day)):
+        newest = () if last == end else (recent,)  # where they are not of the day
+        for hours in (*newest, *drifting[:_HOURS_SHOWN], day):
             self._note(hours, await self._audit.balances(hours))
         if turn % days == 0:
             await self._audit.forget(end - self._window_ms)

@@ -25,12 +25,12 @@ class AnalyticsSettings(ServiceSettings):
     # Most rows of one insert: its fixed cost is small beside them, and a read that waits for it still has its answer
     # within a second.
     batch_records: Annotated[int, Field(ge=1, le=100_000)] = 10_000
-    # From the beginning of one insert to the next. Each costs 20 ms of CPU however small it is, and its parts are to be
-    # merged: without a pause a trickle of events would keep a core busy. What was sent is seen within a second.
-    insert_every: Duration = timedelta(seconds=0.5)
+    # From the beginning of one insert to the next. Each costs 20 ms of CPU and more however small it is, and its parts are
+    # to be merged: without a pause a trickle of events would keep a core busy. What was sent is seen within two seconds.
+    insert_every: Duration = timedelta(seconds=1)
     # How long the first event after a quiet time waits for others: a mail's whole life fits in when its server is near.
     insert_linger: Duration = timedelta(seconds=0.05)
     # A read that takes longer is answered 503; ingest gives up at about the same time.
     read_deadline: Duration = timedelta(seconds=5)
     # How often the log and ClickHouse are compared (R37). It costs a few counts of recent messages.
-    ledger_every: Duration = timedelta(seconds=5)
+    ledger_every: Duration = timedelta(seconds=30)

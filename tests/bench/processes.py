@@ -29,6 +29,16 @@ def _own_cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / _TICKS  # its own, and what it knows of children that have ended
 
 
+def cpu_seconds_by_thread(pid: int) -> dict[int, tuple[str, float]]:
+    """Of a process's threads that live: their names, and user and system time so far."""
+    found: dict[int, tuple[str, float]] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            name, _, fields = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            found[int(task.name)] = name, sum(map(int, fields.split()[11:13])) / _TICKS
+    return found
+
+
 class Meter:
     """CPU seconds of named processes since it was made."""
 

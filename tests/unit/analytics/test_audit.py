@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from chassis.clock import SystemClock
 from chassis.ids import message_octets
 from chassis.log import Incoming
+from chassis.service import Crash
 from schemas.envelope import Envelope, encode
 from schemas.events import MessageEvent
 from services.analytics.adapters.ledger_book import LedgerBook
-from services.analytics.audit import Audit
+from services.analytics.audit import Audit, Auditor
 from services.analytics.domain.cursors import Positions
-from services.analytics.domain.ledger import HOUR_MS, Account, Counts, Hours, Standing, fact_of, fold
+from services.analytics.domain.ledger import HOUR_MS, Account, Balance, Counts, Hours, Standing, fact_of, fold
 from services.analytics.ports import Counted
 from tests.kit.history import PROJECT, History
 
@@ -152,3 +154,31 @@ def test_a_file_that_can_not_be_used_is_made_anew_and_one_that_is_held_is_not_to
     assert book.missing(HOURS, PROJECT) == {Account(NOON, PROJECT): 1}
     assert book.missing(HOURS, "prj_other") == {}
     book.close()
+
+
+@dataclass(slots=True)
+class Asked:
+    """An audit that finds nothing, and keeps what it was asked."""
+
+    hours: list[Hours] = field(default_factory=list)
+
+    async def balances(self, hours: Hours, project_id: str | None = None) -> Sequence[Balance]:
+        self.hours.append(hours)
+        return []
+
+    async def forget(self, before_ms: int) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+async def test_the_newest_hours_are_in_every_look_and_no_hour_is_asked_twice_in_one() -> None:
+    days, seen = 3, set[int]()
+    for turn in range(1, days + 1):
+        asked, now = Asked(), SystemClock().now_ms()
+        auditor = Auditor(asked, SystemClock(), Crash(), every=1, window=timedelta(days=days))  # type: ignore[arg-type]
+        await auditor._look(turn)
+        looked_at = [hour for hours in asked.hours for hour in range(*hours, HOUR_MS)]
+        assert len(looked_at) == len(set(looked_at))
+        assert now // HOUR_MS * HOUR_MS in looked_at
+        seen |= set(looked_at)
+    assert len(seen) >= days * 24
