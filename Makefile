@@ -145,8 +145,8 @@ bench: setup ## Measure it, RUNS=3 runs with SECONDS=60 for each figure; 40 minu
 bench-sender: setup ## The sender alone, beside bare signatures and plain aiosmtplib; a minute
 	@$(RUN)/python -m tests.bench.alone
 
-bench-search: setup ## Pages of GET /v1/messages in a table that grows to MESSAGES="1000000 10000000 35000000"; half an hour
-	@$(RUN)/python -m tests.bench --only search --runs 1 --messages $(or $(MESSAGES),1000000 10000000 35000000) --keep
+bench-search: setup ## Pages of GET /v1/messages in a table that grows to MESSAGES="1000000 10000000 35000000"; half an hour, or FOLDER=… of a table that stands
+	@$(RUN)/python -m tests.bench --only search --runs 1 --messages $(or $(MESSAGES),1000000 10000000 35000000) $(if $(FOLDER),--standing $(FOLDER)) --keep
 
 bench-scheduled: setup ## How a router starts that has COUNT=100000 mails for another day
 	@$(RUN)/python -m tests.bench.standing scheduled --count $(or $(COUNT),100000) --keep

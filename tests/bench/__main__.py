@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -38,12 +39,17 @@ PHASES = (*_APART, "bare", "idle", "accept", "batch", "path", "signed", "latency
 
 
 async def bench(
-    seconds: float, runs: int, port_base: int, folder: Path, only: Sequence[str], messages: Sequence[int]
+    seconds: float,
+    runs: int,
+    port_base: int,
+    folder: Path,
+    only: Sequence[str],
+    asked: Callable[[], Awaitable[Figures]],
 ) -> list[Figures]:
     sink_file, sink_port = folder / "taken", port_base + _SINK
     with beside("tests.bench.sink", sink_port, str(sink_file)):
         taken = Taken(sink_file)
-        found = [await _apart(seconds, sink_port, taken, only, messages) for _ in range(runs)]
+        found = [await _apart(seconds, sink_port, taken, only, asked) for _ in range(runs)]
         if set(only) <= set(_APART):
             return found
         stack = Stack(folder / "run", port_base, {"UPSTREAM": f"127.0.0.1:{sink_port}"})
@@ -56,14 +62,16 @@ async def bench(
         return found
 
 
-async def _apart(seconds: float, sink_port: int, taken: Taken, only: Sequence[str], messages: Sequence[int]) -> Figures:
+async def _apart(
+    seconds: float, sink_port: int, taken: Taken, only: Sequence[str], asked: Callable[[], Awaitable[Figures]]
+) -> Figures:
     figures: Figures = {}
     if "sender" in only:
         figures |= await _sender_alone(min(seconds, _SENDER_SECONDS))
     if "postfix" in only:
         figures |= await postfix_and_opendkim(seconds, sink_port, taken)
     if "search" in only:
-        figures |= await search(messages)
+        figures |= await asked()
     if "webhooks" in only:
         figures |= await webhooks_alone(round(seconds * _CALLS_PER_SECOND))
     return figures
@@ -105,11 +113,15 @@ def main() -> None:
         "--only", nargs="+", choices=PHASES, default=PHASES, help="of the measurements", metavar="PHASE"
     )
     arguments.add_argument("--messages", type=int, nargs="+", default=[1_000_000], help="of search: sizes of its table")
+    arguments.add_argument(
+        "--standing", type=Path, help="of search: a folder that keeps its table for the next run, which goes on from it"
+    )
     arguments.add_argument("--keep", action="store_true", help="append the report to docs/performance.md")
     given = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="sendarix-bench-"))
     try:
-        found = uvloop.run(bench(given.seconds, given.runs, given.port_base, folder, given.only, given.messages))
+        asked = partial(search, given.messages, given.standing)
+        found = uvloop.run(bench(given.seconds, given.runs, given.port_base, folder, given.only, asked))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     day = dt.datetime.now(tz=dt.UTC).date()

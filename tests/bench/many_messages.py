@@ -9,10 +9,9 @@ from typing import Any
 PROJECT = "prj_06GC8M3CFE0000000000000000"  # has a quarter of all mail; 199 others share the rest
 _VIEWS = {
     "messages_from_events": "messages",
-    "facts_from_events": "message_facts",
-    "states_from_events": "message_states",
+    "index_from_events": "message_index",
 }
-_AT_ONCE = 250_000  # messages of one insert
+_AT_ONCE = 500_000  # messages of one insert
 _BOUNDS: dict[str, Any] = {
     "max_threads": 2,
     "max_insert_threads": 1,
@@ -22,14 +21,16 @@ _BOUNDS: dict[str, Any] = {
     "min_insert_block_size_bytes": 0,
 }
 
-# One message in 210 ms: 35 million in 85 days. Chance is a function of the number; ids are as chassis/ids.py makes them, but for their last 48 bits.
+_FIRST_MS, _EACH_MS = 1_788_000_000_000, 210  # of acceptance: 35 million in 85 days
+
+# Chance is a function of the number; ids are as chassis/ids.py makes them, but for their last 48 bits.
 _EVENTS = """
 INSERT INTO made
     (project_id, event_type, event_time, subject, sequence, created_at, environment, recipient, recipient_domain, status,
      mail_from, mail_from_address, mail_subject, tags, metadata, attempt, category, code, enhanced_code, reply, template,
      channel, path)
 WITH
-    number AS n, 1788000000000 + n * 210 AS ms, sipHash64(n) AS h,
+    number AS n, _FIRST_MS_ + n * _EACH_MS_ AS ms, sipHash64(n) AS h,
     (h % 1000000) / 1e6 AS u, (sipHash64(n, 1) % 1000000) / 1e6 AS v, (sipHash64(n, 2) % 1000000) / 1e6 AS w,
     toUInt32(pow((sipHash64(n, 3) % 1000000) / 1e6, 4) * 300) AS tag, toUInt32(pow(w, 4) * 400) AS text,
     base32Encode(unhex(concat(
@@ -75,7 +76,7 @@ WHERE _WHICH_
 
 
 class ManyMessages:
-    """Grows the tables of a database that analytics has migrated."""
+    """Grows the tables of a database that analytics has migrated, from where an earlier run left them."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -83,22 +84,35 @@ class ManyMessages:
 
     def prepare(self) -> None:
         """A table that keeps nothing, with copies of the views that feed what is measured."""
-        self._client.command("CREATE TABLE made AS events_raw ENGINE = Null")
+        self._client.command("CREATE TABLE IF NOT EXISTS made AS events_raw ENGINE = Null")
         for view, table in _VIEWS.items():
             asked = f"SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = '{view}'"
             ((body,),) = self._client.query(asked).result_rows
             copy = body.replace("events_raw", "made")
-            self._client.command(f"CREATE MATERIALIZED VIEW made_{view} TO {table} AS {copy}")
+            self._client.command(f"CREATE MATERIALIZED VIEW IF NOT EXISTS made_{view} TO {table} AS {copy}")
+        # An insert that was cut off is made again: what it had made is there twice, as everything may be.
+        ((youngest,),) = self._client.query("SELECT max(created_at) FROM messages").result_rows
+        whole = (round(youngest.timestamp() * 1000) - _FIRST_MS) // _EACH_MS + 1
+        self._made = max(whole, 0) // _AT_ONCE * _AT_ONCE
 
     def grow_to(self, messages: int) -> None:
         """Insert what is missing, as it would have come."""
         while self._made < messages:
             first, count = self._made, min(_AT_ONCE, messages - self._made)
-            self._insert(first, count, "[1, 3]", "step = 1 OR h % 50 > 0")
+            self._insert(first, count, "[1, 2]", "step = 1 OR h % 50 > 0")
             for _ in range(2):
-                self._insert(first, count, "[3]", "h % 50 = 0")
+                self._insert(first, count, "[2]", "h % 50 = 0")
             self._made += count
 
     def _insert(self, first: int, count: int, steps: str, which: str) -> None:
-        statement = _EVENTS.replace("_STEPS_", steps).replace("_WHICH_", which)
-        self._client.command(statement.replace("_FIRST_", str(first)).replace("_COUNT_", str(count)), settings=_BOUNDS)
+        statement = _EVENTS
+        for word, value in {
+            "_STEPS_": steps,
+            "_WHICH_": which,
+            "_FIRST_MS_": str(_FIRST_MS),
+            "_EACH_MS_": str(_EACH_MS),
+            "_FIRST_": str(first),
+            "_COUNT_": str(count),
+        }.items():
+            statement = statement.replace(word, value)
+        self._client.command(statement, settings=_BOUNDS)

@@ -26,7 +26,7 @@ from tests.bench.report import Figures
 _DATABASE = "bench"
 _ASKED = 20  # times each
 _LIMIT = 25
-_TABLES = ("messages", "message_facts", "message_states", "events_raw")
+_TABLES = ("messages", "message_index")
 
 SINGLE: Mapping[str, MessageFilters] = {
     "no filter": MessageFilters(),
@@ -74,24 +74,30 @@ class _Cost:
     found: int
 
 
-async def search(sizes: Sequence[int]) -> Figures:
-    """One table that grows from size to size."""
-    figures: Figures = {}
+async def search(sizes: Sequence[int], standing: Path | None = None) -> Figures:
+    """One table that grows from size to size; in a standing folder it is there for the next run, which goes on from it."""
+    if standing:
+        return await _search(sizes, standing)
     with tempfile.TemporaryDirectory(prefix="sendarix-bench-search-") as folder:
-        clock, span = SystemClock(), timedelta(days=3650)
-        store = ClickHouse(f"chdb://{folder}", _DATABASE, retention(events=span, attempts=span, sandbox=span), clock)
-        await store.start()
-        client = clickhouse_connect.get_client(dsn=f"chdb://{folder}", database=_DATABASE)
-        try:
-            bench = _Bench(ClickHouseMessages(Questions(store, clock, deadline=60)), client, Path(folder))
-            many = ManyMessages(client)
-            many.prepare()
-            for size in sorted(sizes):
-                many.grow_to(size)
-                figures |= await bench.measured(size)
-        finally:
-            client.close()
-            await store.stop()
+        return await _search(sizes, Path(folder))
+
+
+async def _search(sizes: Sequence[int], folder: Path) -> Figures:
+    figures: Figures = {}
+    clock, span = SystemClock(), timedelta(days=3650)
+    store = ClickHouse(f"chdb://{folder}", _DATABASE, retention(events=span, attempts=span, sandbox=span), clock)
+    await store.start()
+    client = clickhouse_connect.get_client(dsn=f"chdb://{folder}", database=_DATABASE)
+    try:
+        bench = _Bench(ClickHouseMessages(Questions(store, clock, deadline=60)), client, folder)
+        many = ManyMessages(client)
+        many.prepare()
+        for size in sorted(sizes):
+            many.grow_to(size)
+            figures |= await bench.measured(size)
+    finally:
+        client.close()
+        await store.stop()
     return figures
 
 

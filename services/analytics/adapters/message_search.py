@@ -1,7 +1,7 @@
 """Which messages a page has: their ids, newest first, at a cost that does not grow with the table (R30, docs/adr/0010).
 
-What lasts is exact in `message_facts`. What changes is looked for in rows that may be out of date (a message was `queued`
-once, in a row that is not merged yet): those are candidates only, and `message_states` merged decides.
+What lasts is exact in a row of `message_index`. What changes may be out of date in it (a message was `queued` once, in a row
+that is not merged yet): such rows are candidates only, and all rows of a message together decide.
 """
 
 import re
@@ -12,35 +12,25 @@ from chassis.ids import encode_base32
 from services.analytics.adapters.questions import Conditions, Questions, Values, select
 from services.analytics.domain.message_filters import MessageFilters, MessagesQuery
 
-_NEWEST = "ORDER BY project_id, message_id DESC LIMIT 1 BY message_id LIMIT"
+# From the newest end of each part, a few blocks of it: unless it is told, ClickHouse reads 65,536 rows of each ahead.
+_NEWEST = """
+    ORDER BY project_id, message_id DESC LIMIT 1 BY message_id LIMIT {count:UInt32}
+    SETTINGS max_threads = 1, max_block_size = 2048, read_in_order_use_buffering = 0
+"""
+# A row with a gap among its events, or with more of them than it has bits for: others of its message lie elsewhere.
+_ONE_OF_SEVERAL = "(bitAnd(events, events + 1) != 0 OR bitTest(events, 63))"
 # Candidates of the first look for each message that is wanted: mostly nearly all of them are answers.
-_FIRST_LOOK = 4
-_EACH_LOOK = 8  # times as many as the one before
+_FIRST_LOOK = 2
+_EACH_LOOK, _LONGEST_LOOK = 8, 1500  # times as many as the one before; and at most so many: their ids go to and fro
 _WILD = re.compile(r"([\\%_])")  # in a pattern of LIKE
 
 
 @dataclass(frozen=True, slots=True)
-class _Changing:
-    """A column of `message_states`, behind the ten digits of its sequence, and the value that is asked for by its name."""
+class _Condition:
+    """Of one row, where an index serves it, and of all rows of a message."""
 
-    column: str
-    name: str
-
-    @property
-    def of_a_row(self) -> str:
-        return f"substring({self.column}, 11) = {{{self.name}:String}}"
-
-    @property
-    def of_the_message(self) -> str:
-        return f"substring(max({self.column}), 11) = {{{self.name}:String}}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One way to find candidates."""
-
-    source: str
-    conditions: Conditions
+    of_a_row: str
+    of_the_message: str
 
 
 class MessageSearch:
@@ -51,76 +41,70 @@ class MessageSearch:
 
     async def ids(self, project_id: str, query: MessagesQuery, *, count: int) -> list[str]:
         """At most `count`. Raises StoreUnavailable."""
-        values: Values = {"count": count}
+        values: Values = {}
         if query.after is not None:
             values["before"] = query.after
         span, lasting = _span(query.filters, values), _lasting(query.filters, values)
         changing = _changing(query.filters, values)
         if changing:
             return await self._decided(project_id, span, lasting, changing, values, wanted=count)
-        conditions = [*_bounds(span, values), *lasting]
-        source = "message_facts" if lasting else "messages"
-        statement = select("message_id", source, conditions, f"{_NEWEST} {{count:UInt32}}")
-        return await self._ids("messages_by_facts", statement, project_id, values)
+        conditions = [*span, *(condition.of_a_row for condition in lasting)]
+        return await self._newest("messages_by_facts", conditions, project_id, values, count)
 
     async def _decided(
         self,
         project_id: str,
         span: Conditions,
-        lasting: Conditions,
-        changing: Sequence[_Changing],
+        lasting: Sequence[_Condition],
+        changing: Sequence[_Condition],
         values: Values,
         *,
         wanted: int,
     ) -> list[str]:
-        """Look through the candidates of the condition that fewest messages meet, more of them each time."""
-        sides = [_Side("message_states", [condition.of_a_row]) for condition in changing]
-        if lasting:
-            sides.append(_Side("message_facts", lasting))
+        """Look through the candidates, more of them each time.
+
+        A message of which all is true has a row that says all of it, or rows of which none has all its events; the one
+        with the latest word on a condition then has a gap. (`message.queued` comes first: what is whole has the facts.)
+        """
+        conditions = [*lasting, *changing]
+        ways = [[*span, *(condition.of_a_row for condition in conditions)]]
+        if len(conditions) > 1:
+            any_of_them = " OR ".join(condition.of_a_row for condition in changing)
+            ways.append([*span, _ONE_OF_SEVERAL, f"({any_of_them})"])
         found: list[str] = []
         look = wanted * _FIRST_LOOK
         while True:
-            values |= {"look": look, "count": wanted - len(found)}
-            bounds = _bounds(span, values)
-            candidates, oldest, number = await self._rarest(project_id, sides, bounds, values)
+            looks = [await self._newest("messages_candidates", way, project_id, values, look) for way in ways]
+            unfinished = [ids[-1] for ids in looks if len(ids) == look]
+            oldest = max(unfinished, default="")
+            candidates = {message_id for ids in looks for message_id in ids if message_id >= oldest}
             if candidates:
-                values["oldest"] = oldest
-                statement = _decision(sides[number], bounds, lasting, changing)
-                found += await self._ids("messages_decided", statement, project_id, values)
-            if len(found) >= wanted or candidates < look:
+                chosen = {**values, "candidates": sorted(candidates), "count": wanted - len(found)}
+                found += await self._ids("messages_decided", _decision(conditions), project_id, chosen)
+            if len(found) == wanted or not unfinished:
                 return found
-            look *= _EACH_LOOK
+            look = min(look * _EACH_LOOK, _LONGEST_LOOK)
             values["before"] = oldest
 
-    async def _rarest(
-        self, project_id: str, sides: Sequence[_Side], bounds: Conditions, values: Values
-    ) -> tuple[int, str, int]:
-        """The side with the fewest candidates, or that reaches furthest back for as many: their number, the oldest, which."""
-        looks = (
-            select("message_id", side.source, [*bounds, *side.conditions], f"{_NEWEST} {{look:UInt32}}")
-            for side in sides
-        )
-        statement = " UNION ALL ".join(
-            f"SELECT count(), min(message_id), {number} FROM ({look})"  # noqa: S608  # words of this module
-            for number, look in enumerate(looks)
-        )
-        candidates, oldest, number = min(
-            await self._questions.ask("messages_candidates", statement, project_id, values)
-        )
-        return candidates, oldest, number
+    async def _newest(
+        self, name: str, conditions: Conditions, project_id: str, values: Values, count: int
+    ) -> list[str]:
+        bounds = ["message_id < {before:String}"] if "before" in values else []
+        statement = select("message_id", "message_index", [*bounds, *conditions], _NEWEST)
+        return await self._ids(name, statement, project_id, {**values, "count": count})
 
     async def _ids(self, name: str, statement: str, project_id: str, values: Values) -> list[str]:
         return [message_id for (message_id,) in await self._questions.ask(name, statement, project_id, values)]
 
 
-def _decision(side: _Side, bounds: Conditions, lasting: Conditions, changing: Sequence[_Changing]) -> str:
+def _decision(conditions: Sequence[_Condition]) -> str:
     """Those candidates that are what is asked for. Grouped, not FINAL: no index of single rows has a say in it."""
-    chosen = select("message_id", side.source, [*bounds, "message_id >= {oldest:String}", *side.conditions])
-    if lasting and side.source != "message_facts":
-        chosen = select("message_id", "message_facts", [f"message_id IN ({chosen})", *lasting])
-    merged = " AND ".join(condition.of_the_message for condition in changing)
-    tail = f"GROUP BY message_id HAVING {merged} ORDER BY message_id DESC LIMIT {{count:UInt32}}"
-    return select("message_id", "message_states", [f"message_id IN ({chosen})"], tail)
+    merged = " AND ".join(condition.of_the_message for condition in conditions)
+    tail = f"""
+        GROUP BY message_id HAVING {merged} ORDER BY message_id DESC LIMIT {{count:UInt32}}
+        SETTINGS max_threads = 1
+    """
+    return select("message_id", "message_index", ["message_id IN {candidates:Array(String)}"], tail, where="PREWHERE")
 
 
 def _span(filters: MessageFilters, values: Values) -> Conditions:
@@ -137,11 +121,11 @@ def _bounds(span: Conditions, values: Values) -> Conditions:
     return [*span, "message_id < {before:String}"] if "before" in values else span
 
 
-def _lasting(filters: MessageFilters, values: Values) -> Conditions:
-    """Terms are made as m0003_search.py makes them; lower case is ClickHouse's on both sides."""
-    found: Conditions = []
+def _lasting(filters: MessageFilters, values: Values) -> Sequence[_Condition]:
+    """Terms are made as m0008_one_index.py makes them; lower case is ClickHouse's on both sides."""
+    found: list[_Condition] = []
     if filters.recipient is not None:
-        found.append("has(terms, concat('recipient=', lowerUTF8({recipient:String})))")
+        found.append(_fact("concat('recipient=', lowerUTF8({recipient:String}))"))
         values["recipient"] = filters.recipient
     for name, value in (
         ("recipient_domain", filters.recipient_domain),
@@ -151,25 +135,26 @@ def _lasting(filters: MessageFilters, values: Values) -> Conditions:
         ("channel", filters.channel),
     ):
         if value is not None:
-            found.append(f"has(terms, {{{name}:String}})")
+            found.append(_fact(f"{{{name}:String}}"))
             values[name] = f"{name}={value}"
     for number, (key, value) in enumerate(sorted(filters.metadata.items())):
-        found.append(f"has(terms, {{metadata{number}:String}})")
+        found.append(_fact(f"{{metadata{number}:String}}"))
         values[f"metadata{number}"] = f"metadata {len(key.encode())} {key}={value}"
     if filters.subject is not None:
-        found.append("lowered_subject LIKE lowerUTF8({subject:String})")
+        pattern = "LIKE lowerUTF8({subject:String})"
+        found.append(_Condition(f"lowered_subject {pattern}", f"max(lowered_subject) {pattern}"))
         values["subject"] = "%" + _WILD.sub(r"\\\1", filters.subject) + "%"
     return found
 
 
-def _changing(filters: MessageFilters, values: Values) -> Sequence[_Changing]:
-    found: list[_Changing] = []
-    for column, name, value in (
-        ("status_at", "status", filters.status),
-        ("category_at", "category", filters.error_category),
-        ("path_at", "path", filters.path),
-    ):
+def _fact(term: str) -> _Condition:
+    return _Condition(f"has(facts, {term})", f"has(max(facts), {term})")
+
+
+def _changing(filters: MessageFilters, values: Values) -> Sequence[_Condition]:
+    found: list[_Condition] = []
+    for name, value in (("status", filters.status), ("category", filters.error_category), ("path", filters.path)):
         if value is not None:
-            found.append(_Changing(column, name))
+            found.append(_Condition(f"has({name}, {{{name}:String}})", f"max({name})[2] = {{{name}:String}}"))
             values[name] = value
     return found

@@ -14,6 +14,7 @@ from services.analytics.adapters.migrations import (
     m0004_metrics,
     m0005_ledger,
     m0006_dead_letters,
+    m0008_one_index,
 )
 
 HISTORY = """
@@ -27,8 +28,7 @@ _AGE_OF = {
     "events_raw": "event_time",
     "messages": "created_at",
     "metric_events": "time",
-    "message_facts": "created_at",
-    "message_states": "created_at",
+    "message_index": "created_at",
     "webhook_attempts": "at",
     "sandbox_mails": "taken_at",
     "dead_letters": "touched_at",
@@ -50,6 +50,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("0004_metrics", m0004_metrics.STATEMENTS),
     Migration("0005_ledger", m0005_ledger.STATEMENTS),
     Migration("0006_dead_letters", m0006_dead_letters.STATEMENTS),
+    Migration("0008_one_index", m0008_one_index.STATEMENTS),
 )
 
 

@@ -46,8 +46,7 @@ SOURCES = tuple(
 TABLES = (
     "events_raw",
     "messages",
-    "message_facts",
-    "message_states",
+    "message_index",
     "metric_events",
     "destinations",
     "webhook_attempts",
