@@ -72,7 +72,6 @@ async def furnished(stack: Stack) -> AsyncIterator[dict[str, str]]:
     }
     _, endpoint, _ = await stack.call("POST", "/v1/webhooks", {**hook, "tags": ["receipt"]})
     made.append(f"/v1/webhooks/{endpoint['id']}")
-    await stack.call("POST", f"/v1/webhooks/{endpoint['id']}/replays", {"since": ago(hours=1), "only_failed": True})
     await stack.call("POST", "/v1/queues/example.net/pause", {"reason": "their mail server is being moved"})
     for number in range(7):
         await stack.send(f"customer{number}@example.net", subject="Your receipt", tags=["receipt"])
@@ -89,6 +88,7 @@ async def furnished(stack: Stack) -> AsyncIterator[dict[str, str]]:
     await stack.message_when(bounced, "bounced")
     await stack.message_when(deferred, "deferred")
     await stack.message_when(mail, "delivered")
+    await stack.call("POST", f"/v1/webhooks/{endpoint['id']}/replays", {"since": ago(hours=1), "only_failed": True})
     yield {
         "overview": "/",
         "messages": "/messages",
