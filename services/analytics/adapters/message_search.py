@@ -72,12 +72,17 @@ class MessageSearch:
             any_of_them = " OR ".join(condition.of_a_row for condition in changing)
             ways.append([*span, _ONE_OF_SEVERAL, f"({any_of_them})"])
         found: list[str] = []
+        waiting: list[list[str]] = [[] for _ in ways]  # candidates of each that have not been decided yet
+        unfinished = set(range(len(ways)))
         look = wanted * _FIRST_LOOK
         while True:
-            looks = [await self._newest("messages_candidates", way, project_id, values, look) for way in ways]
-            unfinished = [ids[-1] for ids in looks if len(ids) == look]
-            oldest = max(unfinished, default="")
-            candidates = {message_id for ids in looks for message_id in ids if message_id >= oldest}
+            for way in list(unfinished):
+                waiting[way] = await self._newest("messages_candidates", ways[way], project_id, values, look)
+                if len(waiting[way]) < look:
+                    unfinished.remove(way)
+            oldest = max((waiting[way][-1] for way in unfinished), default="")
+            candidates = {message_id for ids in waiting for message_id in ids if message_id >= oldest}
+            waiting = [[message_id for message_id in ids if message_id < oldest] for ids in waiting]
             if candidates:
                 chosen = {**values, "candidates": sorted(candidates), "count": wanted - len(found)}
                 found += await self._ids("messages_decided", _decision(conditions), project_id, chosen)
