@@ -171,15 +171,15 @@ async def test_senders_come_and_go_and_no_mail_goes_twice(
 ) -> None:
     """R23, D28, D104: rebalances and orderly stops, with mail in flight."""
     first = senders.start()
-    items = [delivery(partition=n % 12, priority="high" if n % 2 else "normal") for n in range(600)]
+    items = [delivery(partition=n % 12, priority="high" if n % 2 else "normal") for n in range(360)]
     for item in items:
         script.fault["reply", item.recipient] = Fault(delay=0.05)
-    await around.hand_out(items[:200])
-    await upstream.until(lambda s: len(s.mails) >= 50, within=30)
+    await around.hand_out(items[:120])
+    await upstream.until(lambda s: len(s.mails) >= 40, within=30)
     second = senders.start()
-    await around.hand_out(items[200:400])
+    await around.hand_out(items[120:240])
     await until(lambda: second.said("partition_tracked"), within=30)
-    await around.hand_out(items[400:])
+    await around.hand_out(items[240:])
     first.terminate()
     assert await first.ended() == 0
     await around.told_of(items, within=60)
