@@ -99,18 +99,23 @@ endef
 PYTEST := $(BIN)/python -m pytest -q
 # Three at a time, folder by folder, so that one broker serves a folder's files.
 INTEGRATION := $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --durations=10 tests/integration
-# Two stacks at a time: each of them waits half of its time.
-STACKS := $(PYTEST) -n 2 --dist loadgroup --durations=10
+E2E := $(PYTEST) --durations=5 tests/e2e
+DRILLS := $(PYTEST) -o cache_dir=.pytest_cache/drills --durations=5 -m "not long" tests/drills
 # They share the machine with brokers, servers and processes that are killed; what times out there must be right alone.
-# $(call alone,name,tests)
-alone = { echo "$(1): what failed beside the others is run once more, alone"; $(PYTEST) --last-failed --last-failed-no-failures none $(2); }
+# $(call alone,name,command)
+alone = { echo "$(1): what failed beside the others is run once more, alone"; $(2) --last-failed --last-failed-no-failures none; }
+# Each of them waits for half of its time: they wait together.
+define e2e_and_drills
+{ told=$$(mktemp); $(DRILLS) >$$told 2>&1 & drills=$$!; trap "kill $$drills" INT TERM; $(E2E); e2e=$$?; wait $$drills; drills=$$?; cat $$told; rm $$told; \
+	{ test $$e2e -eq 0 || $(call alone,e2e,$(E2E)); } && { test $$drills -eq 0 || $(call alone,drills,$(DRILLS)); }; }
+endef
 
 test: warm ## All of it, as CI does: check, then every layer of tests
 	@$(call stage,check,120,$(MAKE) --no-print-directory check)
 	@$(call stage,dashboard,60,$(MAKE) --no-print-directory dashboard dashboard-test)
 	@$(call stage,unit and contract,120,$(PYTEST) -n 2 tests/unit tests/contract tests/architecture)
-	@$(call stage,integration,600,$(INTEGRATION) || $(call alone,integration,tests/integration))
-	@$(call stage,e2e and drills,450,$(STACKS) -m "not long" tests/e2e tests/drills || $(call alone,e2e and drills,-m "not long" tests/e2e tests/drills))
+	@$(call stage,integration,600,$(INTEGRATION) || $(call alone,integration,$(PYTEST) tests/integration))
+	@$(call stage,e2e and drills,450,$(e2e_and_drills))
 	@$(call stage,mutant,40,$(RUN)/python -m tests.drills.mutants --one-by-rotation)
 
 unit: setup ## Pure tests, contract and architecture
@@ -123,13 +128,14 @@ integration: warm ## Real Kafka, chDB and SMTP
 	@$(INTEGRATION)
 
 e2e: warm ## Five processes, from HTTP to the inbox
-	@$(STACKS) tests/e2e
+	@$(E2E)
 
 mutants: setup ## Break copies of the product on purpose; a named test must notice each time
 	@$(RUN)/python -m tests.drills.mutants --all
 
 drills: warm ## Every fault we can make, the long ones and the mutants too (SEED repeats a run, DRILL_MAILS and DRILL_KILLS size it)
 	@$(PYTEST) --durations=0 tests/drills
+	@RACES=1000 $(PYTEST) tests/e2e/test_scheduling.py -k cancel_against_due
 	@$(RUN)/python -m tests.simulation --seeds 1000 --jobs 2
 	@$(RUN)/python -m tests.drills.mutants --all
 

@@ -27,12 +27,6 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With `--dist loadgroup`: who shares a stack stays with it in one process, every other file goes by itself."""
-    shared = {"stack", "field"} & set(getattr(item, "fixturenames", ()))
-    item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {''.join(shared) or item.path.stem}"))
-
-
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """One Kafka for the whole run, without topics of the product: use random topic and group names, never stop it."""

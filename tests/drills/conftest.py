@@ -4,7 +4,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.drills.settings import DrillSettings
 from tests.kit.smtp_server import At, Fault
 
 _SEED = pytest.StashKey[int]()
-_SAID = "figures of a drill"
+_LINES = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,23 +20,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    given = getattr(config, "workerinput", {}).get("seed", config.getoption("--seed", default=None))
+    given = config.getoption("--seed", default=None)
     seed = given if given is not None else DrillSettings().seed
     config.stash[_SEED] = seed if seed is not None else secrets.randbelow(2**32)
+    config.stash[_LINES] = []
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # of a broker that was killed it has nothing new to say
-
-
-def pytest_configure_node(node: Any) -> None:
-    """All processes of a run draw from one seed, that which is shown at its end."""
-    node.workerinput["seed"] = node.config.stash[_SEED]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     terminalreporter.write_line(f"drills: --seed {config.stash[_SEED]}")
-    for report in terminalreporter.getreports("passed"):
-        for name, text in report.user_properties if report.when == "call" else ():
-            if name == _SAID:
-                terminalreporter.write_line(f"  {text}")
+    for line in config.stash[_LINES]:
+        terminalreporter.write_line(f"  {line}")
 
 
 @pytest.fixture
@@ -49,7 +42,7 @@ def dice(request: pytest.FixtureRequest) -> Random:
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """A line for the end of the run: a drill's figures."""
-    return lambda text: request.node.user_properties.append((_SAID, f"{request.node.name}: {text}"))
+    return lambda text: request.config.stash[_LINES].append(f"{request.node.name}: {text}")
 
 
 def slow_reply(at: At, recipient: str) -> Fault | None:
