@@ -101,9 +101,10 @@ _EXACTLY = ("cleanup.policy", "message.timestamp.type")
 def faults(want: Wanted, partitions: int, found: Mapping[str, str]) -> list[str]:
     """What is wrong with a topic that exists, a sentence each."""
     said: list[str] = []
-    if partitions < want.partitions:
+    if partitions != want.partitions:
         said.append(
-            f"{want.name} has {partitions} partitions, it needs {want.partitions}: add the missing ones with Kafka's own tools."
+            f"{want.name} has {partitions} partitions, it needs {want.partitions}: keep to the SENDARIX_PARTITIONS it was made"
+            " with (records and ids name their partition), or name another cluster."
         )
     said += [
         _alter(want.name, name, found.get(name), value, "")

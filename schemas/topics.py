@@ -74,6 +74,9 @@ _NAME = re.compile(r"^mail\.(public|internal)\.[a-z][a-z0-9-]*(\.[a-z0-9-]+)*\.v
 _POOL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _OF_POOL = "{pool}"
 _POOLS_SETTING = "SENDARIX_POOLS"
+_KEYED = "keyed"
+_PARTITIONS_SETTING = "SENDARIX_PARTITIONS"
+_MOST_PARTITIONS = 1024  # a message id has ten bits for its partition
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 # A dead letter is its source record plus headers, so its topic takes larger batches than any source.
 DLQ_MAX_BYTES = 12 * 1024 * 1024
@@ -140,8 +143,15 @@ def read_pools(text: str) -> tuple[str, ...]:
     return pools
 
 
-def load(path: Path, pools: Sequence[str] = ()) -> Mapping[str, Topic]:
-    """Read a topics file; what has `{pool}` in its entry stands for a topic of each pool.
+def read_partitions(text: str) -> int:
+    """How many partitions a stream has. Raises ValueError."""
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST_PARTITIONS):
+        raise ValueError(f"{_PARTITIONS_SETTING}: {text!r} is no number from 1 to {_MOST_PARTITIONS}")
+    return int(text)
+
+
+def load(path: Path, pools: Sequence[str] = (), partitions: int = 12) -> Mapping[str, Topic]:
+    """Read a topics file; what has `{pool}` in its entry stands for a topic of each pool. `partitions`: of keyed streams.
 
     Raises pydantic.ValidationError naming the entry's fault.
     """
@@ -150,6 +160,8 @@ def load(path: Path, pools: Sequence[str] = ()) -> Mapping[str, Topic]:
     for entry, fields in raw["topics"].items():
         for pool in pools if _OF_POOL in entry else [""]:
             ours = {name: _of_pool(value, pool) for name, value in {"entry": entry, **fields}.items()}
+            if ours["partitions"] == _KEYED:
+                ours["partitions"] = partitions
             found[ours["entry"]] = Topic(**{**raw["defaults"], **ours})
     return found
 
@@ -164,9 +176,10 @@ def _of_pool(value: Any, pool: str) -> Any:
             return value
 
 
-# Topics of a pool are there once it is named, in every process and to the provisioner: the one setting read at import.
+# Which topics there are, and how wide, every process and the provisioner must see alike: the settings read at import.
 POOLS = read_pools(os.environ.get(_POOLS_SETTING, "main"))
-TOPICS: Mapping[str, Topic] = load(Path(__file__).with_name("topics.yaml"), POOLS)
+PARTITIONS = read_partitions(os.environ.get(_PARTITIONS_SETTING, "12"))
+TOPICS: Mapping[str, Topic] = load(Path(__file__).with_name("topics.yaml"), POOLS, PARTITIONS)
 
 
 @cache

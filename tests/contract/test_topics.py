@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from schemas.topics import TOPICS, load, read_pools
+from schemas.topics import TOPICS, load, read_partitions, read_pools
 
 GOOD = """
 defaults: {timestamps: create, max_bytes: 1048576}
@@ -34,6 +34,20 @@ def test_each_pool_has_its_own_topics_and_dead_letters() -> None:
 def test_a_pool_that_can_be_no_topic_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="SENDARIX_POOLS"):
         read_pools(text)
+
+
+def test_streams_are_as_wide_as_the_installation_and_tables_stay_one() -> None:
+    wide = load(Path("schemas/topics.yaml"), read_pools("main"), read_partitions("48"))
+    assert {topic.partitions for topic in wide.values()} == {1, 48}
+    assert [entry for entry, topic in wide.items() if topic.partitions == 1] == [
+        entry for entry, topic in TOPICS.items() if topic.partitions == 1
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1025", "twelve", "1.5"])
+def test_a_number_of_partitions_that_can_be_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="SENDARIX_PARTITIONS"):
+        read_partitions(text)
 
 
 def test_names_are_unique() -> None:

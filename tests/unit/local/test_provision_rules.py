@@ -72,11 +72,11 @@ def test_a_wrong_setting_is_one_sentence(setting: str, value: str) -> None:
     assert want.configuration[setting] in said
 
 
-def test_fewer_partitions_are_refused_and_more_are_fine() -> None:
+@pytest.mark.parametrize("partitions", [11, 24])
+def test_another_number_of_partitions_is_refused_for_keys_and_ids_have_their_place_already(partitions: int) -> None:
     want = _journal()
-    (said,) = faults(want, 11, want.configuration)
-    assert "11 partitions" in said
-    assert faults(want, 24, want.configuration) == []
+    (said,) = faults(want, partitions, want.configuration)
+    assert f"{partitions} partitions" in said
 
 
 def test_longer_and_endless_retention_is_fine() -> None:
