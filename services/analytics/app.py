@@ -126,7 +126,7 @@ async def build(
         )
 
     def rebuilder_of(projection: Projection, member_of: str) -> BatchConsumer:
-        ingest = Ingest(projection, clock, lambda _: None, lambda _: None, batch_records=settings.batch_records)
+        ingest = Ingest(projection, clock, lambda _: None, lambda *_: None, batch_records=settings.batch_records)
         return consumer_of(member_of, ingest.handle)
 
     delay = Delay()

@@ -86,11 +86,11 @@ class Ingest:
         projection: Projection,
         clock: Clock,
         arrived: Callable[[Collection[str]], object],
-        behind: Callable[[float], object],
+        behind: Callable[[float, int], object],
         *,
         batch_records: int,
     ) -> None:
-        """`behind` is told how old the newest record of a batch was, in seconds, when it could be read."""
+        """`behind` is told of each batch how far it is behind, in seconds, and how many of its records wait (see `Delay`)."""
         self._projection = projection
         self._clock = clock
         self._behind = behind
@@ -117,10 +117,14 @@ class Ingest:
                 await self._projection.insert_destinations(destinations)
         except StoreUnavailable as error:
             _log.warning("insert_waits", topic=batch.topic.entry, partition=batch.partition, reason=str(error))
+            self._behind(self._age(batch.records[0][0]), len(batch.records))
             raise Retry(_RETRY_AFTER, str(error)) from error
         if batch.records:
-            self._behind(max(0.0, (self._clock.now_ms() - batch.records[-1][0].timestamp_ms) / 1000))
+            self._behind(self._age(batch.records[-1][0]), 0)
         return ()
+
+    def _age(self, record: Incoming) -> float:
+        return max(0.0, (self._clock.now_ms() - record.timestamp_ms) / 1000)
 
     async def _insert_events(self, rows: Sequence[EventRow]) -> None:
         await self._projection.insert_events(rows)

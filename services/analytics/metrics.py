@@ -10,7 +10,10 @@ INSERT_SECONDS = Histogram("analytics_insert_seconds", "How long an insert took,
 QUERY_SECONDS = Histogram("analytics_query_seconds", "How long a read took, by question.", ["query"], buckets=_FAST)
 QUERIES_FAILED = Counter("analytics_queries_failed_total", "Reads that ClickHouse did not answer.", ["query"])
 LAG = Gauge("analytics_lag_records", "Records behind the end of the assigned partitions.")
-BEHIND = Gauge("analytics_behind_seconds", "Age of the newest record of the last insert, when it could be read.")
+BEHIND = Gauge(
+    "analytics_behind_seconds",
+    "Age of the newest record of the last insert, when it could be read, or of the oldest that waits.",
+)
 STREAMS = Gauge("analytics_event_streams", "Event streams that are open (R35).")
 STORE_UP = Gauge("analytics_clickhouse_up", "1 while the last call of ClickHouse went well.")
 ALERTS_TOLD = Counter("analytics_alerts_told_total", "Alerts that were raised or resolved, by type (R34).", ["type"])

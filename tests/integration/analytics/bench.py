@@ -33,8 +33,8 @@ from services.analytics.api.asking import add_routers
 from services.analytics.api.metrics import metric_routes
 from services.analytics.app import FEED, routers
 from services.analytics.arrivals import Arrivals
+from services.analytics.delay import Delay
 from services.analytics.handlers import AnyRow, Ingest, row_of
-from services.analytics.metrics import BEHIND
 from tests.kit.broker import free_ports
 from tests.kit.clickhouse import Database
 from tests.kit.history import PROJECT
@@ -181,7 +181,7 @@ async def built(database: Database) -> AsyncIterator[Bench]:
     questions = Questions(store, clock, deadline=10)
     feed = ClickHouseFeed(questions, [topic for topic in SOURCES if topic.entry in FEED])
     arrivals = Arrivals(clock, Crash())
-    ingest = Ingest(ClickHouseProjection(store, clock), clock, arrivals.of, BEHIND.set, batch_records=MAX_RECORDS)
+    ingest = Ingest(ClickHouseProjection(store, clock), clock, arrivals.of, Delay().told, batch_records=MAX_RECORDS)
     try:
         async with serving(questions, arrivals, feed) as api:
             yield Bench(database, store, ingest, api, feed, arrivals)

@@ -56,6 +56,27 @@ async def test_events_in_answers_out_R30_R35(
             assert 'analytics_rows_total{table="events_raw"}' in await response.text()
 
 
+async def test_while_nothing_can_be_inserted_the_numbers_say_how_far_they_are_behind_R33(
+    source: Source, clickhouse: Database, group: str, history: History
+) -> None:
+    async with running(source, clickhouse, group) as api:
+        await source.write(*history.life("queued"))
+        await feed_of(api, 1)
+
+        async def behind(at_least: int, at_most: int = 60_000) -> int | None:
+            found: int = (await api.get("/v1/metrics"))["behind_ms"]
+            return found if at_least <= found <= at_most else None
+
+        await until(lambda: behind(0, 0))
+        clickhouse.command("DETACH TABLE events_raw")
+        await source.write(*history.life("queued"))
+        grown = await until(lambda: behind(1000))
+        await until(lambda: behind(grown + 500))
+        clickhouse.command("ATTACH TABLE events_raw")
+        await feed_of(api, 2)
+        await until(lambda: behind(0, 0))
+
+
 async def test_a_single_event_is_readable_at_once_R30(
     source: Source, clickhouse: Database, group: str, history: History
 ) -> None:
