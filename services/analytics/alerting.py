@@ -19,6 +19,7 @@ from chassis.telemetry import logger
 from schemas.alerts import AlertRule, AlertState
 from schemas.envelope import decode, encode, seal, to_ms, to_timestamp
 from schemas.topics import Topic
+from services.analytics.answers import Answers
 from services.analytics.domain.alerts import (
     SOURCE,
     Seen,
@@ -143,8 +144,9 @@ class Alerting:
             at_ms = await self._reached()
             if at_ms is None:
                 return found
+            answers = Answers(self._numbers)
             for rule in watched:
-                found += await self._judged(rule, at_ms)
+                found += await self._judged(rule, at_ms, answers)
         except (LogAway, StoreUnavailable) as error:
             _log.warning("alerts_wait", reason=str(error))
             return found
@@ -158,14 +160,14 @@ class Alerting:
         self._frontier.look(now_ms, await self._positions.ends())
         return self._frontier.reached(await self._positions.stored(self._group))
 
-    async def _judged(self, rule: AlertRule, at_ms: int) -> list[Outgoing]:
+    async def _judged(self, rule: AlertRule, at_ms: int, answers: MetricReads) -> list[Outgoing]:
         """What the windows since the last look come to, as far as the first thing that is to be told."""
         state, found = self._states.get(rule.id), list[Outgoing]()
         if state is not None and state.pending is not None:
             return found
         for moment in moments(self._last(rule.id), at_ms, rule.window_seconds * 1000):
             before = self._standing(rule.id)
-            after = decide(rule, measured(rule, await self._seen(rule, moment)), before, moment)
+            after = decide(rule, measured(rule, await _seen(rule, moment, answers)), before, moment)
             found += self._moved(rule, after, moment)
             self._looked[rule.id] = moment
             if news(rule, before, after, moment) is not None:
@@ -177,10 +179,6 @@ class Alerting:
         state = self._states.get(rule_id)
         known = None if state is None or state.state == "unknown" else to_ms(state.evaluated_at)
         return self._looked.get(rule_id, known)
-
-    async def _seen(self, rule: AlertRule, at_ms: int) -> Seen:
-        asked = question(rule, at_ms)
-        return seen_by(rule, asked, await self._numbers.metrics(rule.project_id, asked))
 
     def _standing(self, rule_id: str) -> Standing | None:
         state = self._states.get(rule_id)
@@ -233,6 +231,11 @@ class Alerting:
             project_id=state.project_id,
         )
         return outgoing(self._topic, envelope, key=state.rule_id, partition=0)
+
+
+async def _seen(rule: AlertRule, at_ms: int, answers: MetricReads) -> Seen:
+    asked = question(rule, at_ms)
+    return seen_by(rule, asked, await answers.metrics(rule.project_id, asked))
 
 
 def _event_id(state: AlertState) -> str:

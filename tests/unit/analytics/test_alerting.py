@@ -37,6 +37,7 @@ class World:
     rules: dict[str, AlertRule] | None = field(default_factory=lambda: {RULE.id: RULE})
     inserted: int | None = 1  # None: Kafka does not say
     store_is_up: bool = True
+    questions: int = 0
     log: list[Incoming] = field(default_factory=list)
     told: list[Outgoing] = field(default_factory=list)
 
@@ -55,6 +56,7 @@ class World:
     async def metrics(self, project_id: str, query: MetricsQuery) -> list[MetricsRow]:
         if not self.store_is_up:
             raise StoreUnavailable
+        self.questions += 1
         burst = any(query.since_ms <= ms < query.until_ms for ms in self.bursts[::1000])
         counts = dict.fromkeys(COUNTS, 0) | {"bounced": 99 if burst else self.bounced}
         return [MetricsRow(query.starts[-1], (), counts, dict.fromkeys(RATES, 0), None, None)]
@@ -212,3 +214,24 @@ async def test_what_an_earlier_owner_lands_late_is_put_right() -> None:
     world.log = world.log[-1:]
     await world.run(world.owner(), 10)
     assert world.events() == [RAISED]
+
+
+async def test_rules_with_one_window_and_the_same_filters_ask_the_store_once_and_are_judged_each_by_its_own_measure() -> (
+    None
+):
+    def rule(name: str, **differing: object) -> AlertRule:
+        return AlertRule.model_validate({**RULE.model_dump(), "id": name, **differing})
+
+    tagged, longer = {"tag": "otp"}, {"window_seconds": 120}
+    alike = [
+        rule("alr_2", condition={"above": 500}),
+        rule("alr_3", measure="complained"),
+        rule("alr_4", filters=tagged),
+    ]
+    others = [rule("alr_5", filters=tagged), rule("alr_6", **longer), rule("alr_7", project_id="prj_2")]
+    world = World(bounced=9, rules={each.id: each for each in (RULE, *alike, *others)})
+    await world.step(world.owner())
+    assert world.questions == 4
+    states = [decode(record.value, STATES.types).data for record in world.log]
+    raised = {state.rule_id for state in states if state.state == "raised"}  # type: ignore[attr-defined]  # of this type
+    assert raised == {"alr_1", "alr_4", "alr_5", "alr_6", "alr_7"}
