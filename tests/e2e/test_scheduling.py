@@ -1,9 +1,12 @@
 """Mail with a time: not early, not lost, not twice; cancelled or sent, never both (R6, R7; D22, D23)."""
 
 import asyncio
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
+
+import pytest
 
 from chassis.clock import SystemClock
 from schemas.envelope import to_ms, to_timestamp
@@ -11,9 +14,9 @@ from tests.kit.oracle import by_message
 from tests.kit.stack import Json, Stack
 from tests.kit.waiting import eventually
 
-RACES = 1000
-RACE_AT_MS = 20_000  # from the first request on: time to hand over all of them
-CANCEL_FROM = 1.5  # seconds before they are due
+RACES = int(os.environ.get("RACES", "300"))  # `make drills` runs a thousand
+RACE_AT_MS = 6_000 + 15 * RACES  # from the first request on: time to hand over all of them
+CANCEL_WITHIN = 1.5  # seconds before and after they are due, evenly: however fast this machine is, some come too late
 AT_ONCE = 50  # requests under way
 FAR_MS = 3_600_000
 
@@ -122,6 +125,7 @@ class Races:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(number: int, message_id: str) -> None:
+            await asyncio.sleep(2 * CANCEL_WITHIN * number / RACES)
             async with slots:
                 while self.told.get(message_id) in {None, 503}:
                     self.told[message_id], _, _ = await self.stack.call(
@@ -131,12 +135,13 @@ class Races:
         await asyncio.gather(*(one(number, message_id) for number, message_id in enumerate(message_ids)))
 
 
+@pytest.mark.timeout(240)  # of a thousand, on a busy machine
 async def test_cancel_against_due(stack: Stack) -> None:
-    """D23: 1,000 races. Every answer is true: 200 and no copy, or 404 and exactly one."""
+    """D23: many races. Every answer is true: 200 and no copy, or 404 and exactly one."""
     time_ms = in_ms(RACE_AT_MS)
     races = Races(stack)
     message_ids = await races.hand_over(time_ms)
-    left = (time_ms - in_ms(0)) / 1000 - CANCEL_FROM
+    left = (time_ms - in_ms(0)) / 1000 - CANCEL_WITHIN
     assert left > 0, "this machine was too slow to hand them over before they were due"
     await asyncio.sleep(left)
     Random(23).shuffle(message_ids)
