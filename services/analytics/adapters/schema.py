@@ -14,6 +14,7 @@ from services.analytics.adapters.migrations import (
     m0004_metrics,
     m0005_ledger,
     m0006_dead_letters,
+    m0007_compact_parts,
     m0008_one_index,
 )
 
@@ -50,6 +51,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("0004_metrics", m0004_metrics.STATEMENTS),
     Migration("0005_ledger", m0005_ledger.STATEMENTS),
     Migration("0006_dead_letters", m0006_dead_letters.STATEMENTS),
+    Migration("0007_compact_parts", m0007_compact_parts.STATEMENTS),
     Migration("0008_one_index", m0008_one_index.STATEMENTS),
 )
 

@@ -178,6 +178,8 @@ async def test_a_large_batch_is_one_part(bench: Bench, history: History) -> None
     ]
     await bench.ingest._events.insert(rows)
     assert bench.database.rows("SELECT uniq(_part), count() FROM events_raw") == [(1, len(rows))]
+    kinds = "SELECT DISTINCT part_type FROM system.parts WHERE database = currentDatabase() AND table = 'events_raw'"
+    assert bench.database.rows(kinds) == [("Compact",)]
 
 
 async def test_a_row_that_has_no_place_is_named_and_the_rest_lands_D102(bench: Bench, history: History) -> None:
