@@ -1,4 +1,4 @@
-"""500 mails through two replicas of everything and two pools, while a router and a sender die (R1, R20, R22 to R24; I1, I2, I5).
+"""300 mails through two replicas of everything and two pools, while a router and a sender die (R1, R20, R22 to R24; I1, I2, I5).
 
 Counted on three sides by the oracle: what clients were told, what the SMTP server took, what the event topic says.
 """
@@ -18,9 +18,9 @@ from tests.kit.smtp_server import At, Fault, SmtpServer, smtp_server
 from tests.kit.stack import Stack
 from tests.kit.waiting import eventually
 
-MAILS = 500
+MAILS = 300
 AT_ONCE = 25  # requests under way
-KILL_AFTER = 200  # accepted mails
+KILL_AFTER = 100  # accepted mails
 POOL, TAG = "other-addresses", "by-the-other-pool"  # of every third mail
 
 
@@ -34,7 +34,18 @@ async def send_all(stack: Stack, accepted: set[str], enough: asyncio.Event) -> N
     async def one(number: int) -> None:
         async with slots:
             tags = [TAG] if number % 3 == 0 else []
-            answer = await stack.send(f"user{number}@d{number % 7}.example", ingest=number % 2, tags=tags)
+            mail = {
+                "recipient": f"user{number}@d{number % 7}.example",
+                "subject": "Hello",
+                "text": "Hello.",
+                "tags": tags,
+            }
+            status = 503
+            while status == 503:  # of a machine that has much to do: asked again with its key, it happens once
+                status, answer, _ = await stack.call(
+                    "POST", "/v1/messages", mail, ingest=number % 2, Idempotency_Key=f"mail-{number}"
+                )
+            assert status == 202, answer
             accepted.add(answer["message_id"])
             if len(accepted) >= KILL_AFTER:
                 enough.set()
