@@ -21,13 +21,13 @@ _NEWEST = """
 _ONE_OF_SEVERAL = "(bitAnd(events, events + 1) != 0 OR bitTest(events, 63))"
 # Candidates of the first look for each message that is wanted: mostly nearly all of them are answers.
 _FIRST_LOOK = 2
-_EACH_LOOK, _LONGEST_LOOK = 8, 1500  # times as many as the one before; and at most so many: their ids go to and fro
+_EACH_LOOK, _LONGEST_LOOK = 30, 1500  # times as many as the one before; and at most so many: their ids go to and fro
 _WILD = re.compile(r"([\\%_])")  # in a pattern of LIKE
 
 
 @dataclass(frozen=True, slots=True)
-class _Condition:
-    """Of one row, where an index serves it, and of all rows of a message."""
+class _Changing:
+    """What changes: of one row, where an index serves it, and of all rows of a message."""
 
     of_a_row: str
     of_the_message: str
@@ -48,15 +48,14 @@ class MessageSearch:
         changing = _changing(query.filters, values)
         if changing:
             return await self._decided(project_id, span, lasting, changing, values, wanted=count)
-        conditions = [*span, *(condition.of_a_row for condition in lasting)]
-        return await self._newest("messages_by_facts", conditions, project_id, values, count)
+        return await self._newest("messages_by_facts", [*span, *lasting], project_id, values, count)
 
     async def _decided(
         self,
         project_id: str,
         span: Conditions,
-        lasting: Sequence[_Condition],
-        changing: Sequence[_Condition],
+        lasting: Conditions,
+        changing: Sequence[_Changing],
         values: Values,
         *,
         wanted: int,
@@ -66,11 +65,12 @@ class MessageSearch:
         A message of which all is true has a row that says all of it, or rows of which none has all its events; the one
         with the latest word on a condition then has a gap. (`message.queued` comes first: what is whole has the facts.)
         """
-        conditions = [*lasting, *changing]
-        ways = [[*span, *(condition.of_a_row for condition in conditions)]]
+        conditions = [*lasting, *(condition.of_a_row for condition in changing)]
+        ways = [[*span, *conditions]]
         if len(conditions) > 1:
             any_of_them = " OR ".join(condition.of_a_row for condition in changing)
             ways.append([*span, _ONE_OF_SEVERAL, f"({any_of_them})"])
+        decision = _decision(lasting, changing)
         found: list[str] = []
         waiting: list[list[str]] = [[] for _ in ways]  # candidates of each that have not been decided yet
         unfinished = set(range(len(ways)))
@@ -85,7 +85,7 @@ class MessageSearch:
             waiting = [[message_id for message_id in ids if message_id < oldest] for ids in waiting]
             if candidates:
                 chosen = {**values, "candidates": sorted(candidates), "count": wanted - len(found)}
-                found += await self._ids("messages_decided", _decision(conditions), project_id, chosen)
+                found += await self._ids("messages_decided", decision, project_id, chosen)
             if len(found) == wanted or not unfinished:
                 return found
             look = min(look * _EACH_LOOK, _LONGEST_LOOK)
@@ -102,14 +102,17 @@ class MessageSearch:
         return [message_id for (message_id,) in await self._questions.ask(name, statement, project_id, values)]
 
 
-def _decision(conditions: Sequence[_Condition]) -> str:
+def _decision(lasting: Conditions, changing: Sequence[_Changing]) -> str:
     """Those candidates that are what is asked for. Grouped, not FINAL: no index of single rows has a say in it."""
-    merged = " AND ".join(condition.of_the_message for condition in conditions)
+    chosen = "message_id IN {candidates:Array(String)}"
+    if lasting:  # by their index, before what changes is read
+        chosen = f"message_id IN ({select('message_id', 'message_index', [chosen, *lasting])})"
+    merged = " AND ".join(condition.of_the_message for condition in changing)
     tail = f"""
         GROUP BY message_id HAVING {merged} ORDER BY message_id DESC LIMIT {{count:UInt32}}
         SETTINGS max_threads = 1
     """
-    return select("message_id", "message_index", ["message_id IN {candidates:Array(String)}"], tail, where="PREWHERE")
+    return select("message_id", "message_index", [chosen], tail)
 
 
 def _span(filters: MessageFilters, values: Values) -> Conditions:
@@ -122,15 +125,11 @@ def _span(filters: MessageFilters, values: Values) -> Conditions:
     return found
 
 
-def _bounds(span: Conditions, values: Values) -> Conditions:
-    return [*span, "message_id < {before:String}"] if "before" in values else span
-
-
-def _lasting(filters: MessageFilters, values: Values) -> Sequence[_Condition]:
+def _lasting(filters: MessageFilters, values: Values) -> Conditions:
     """Terms are made as m0008_one_index.py makes them; lower case is ClickHouse's on both sides."""
-    found: list[_Condition] = []
+    found: Conditions = []
     if filters.recipient is not None:
-        found.append(_fact("concat('recipient=', lowerUTF8({recipient:String}))"))
+        found.append("has(facts, concat('recipient=', lowerUTF8({recipient:String})))")
         values["recipient"] = filters.recipient
     for name, value in (
         ("recipient_domain", filters.recipient_domain),
@@ -140,26 +139,21 @@ def _lasting(filters: MessageFilters, values: Values) -> Sequence[_Condition]:
         ("channel", filters.channel),
     ):
         if value is not None:
-            found.append(_fact(f"{{{name}:String}}"))
+            found.append(f"has(facts, {{{name}:String}})")
             values[name] = f"{name}={value}"
     for number, (key, value) in enumerate(sorted(filters.metadata.items())):
-        found.append(_fact(f"{{metadata{number}:String}}"))
+        found.append(f"has(facts, {{metadata{number}:String}})")
         values[f"metadata{number}"] = f"metadata {len(key.encode())} {key}={value}"
     if filters.subject is not None:
-        pattern = "LIKE lowerUTF8({subject:String})"
-        found.append(_Condition(f"lowered_subject {pattern}", f"max(lowered_subject) {pattern}"))
+        found.append("lowered_subject LIKE lowerUTF8({subject:String})")
         values["subject"] = "%" + _WILD.sub(r"\\\1", filters.subject) + "%"
     return found
 
 
-def _fact(term: str) -> _Condition:
-    return _Condition(f"has(facts, {term})", f"has(max(facts), {term})")
-
-
-def _changing(filters: MessageFilters, values: Values) -> Sequence[_Condition]:
-    found: list[_Condition] = []
+def _changing(filters: MessageFilters, values: Values) -> Sequence[_Changing]:
+    found: list[_Changing] = []
     for name, value in (("status", filters.status), ("category", filters.error_category), ("path", filters.path)):
         if value is not None:
-            found.append(_Condition(f"has({name}, {{{name}:String}})", f"max({name})[2] = {{{name}:String}}"))
+            found.append(_Changing(f"has({name}, {{{name}:String}})", f"max({name})[2] = {{{name}:String}}"))
             values[name] = value
     return found
