@@ -56,7 +56,7 @@ T = TypeVar("T")
 R = TypeVar("R")  # what a record is read as
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, a generic alias of it can not be called
 class BatchOf(Generic[R]):
     """A contiguous range of one partition, poison records left out (they are in the DLQ already)."""
 
