@@ -23,11 +23,13 @@ Apply = Callable[[Incoming], None]
 
 _log = logger("tail")
 _SYSTEM_CLOCK = SystemClock()
-# An idle fetch costs both sides; with data it answers at once. A partition that comes waits for the end of the one before.
-_FETCH_WAIT_MS = 300
+_FETCH_WAIT_MS = 250  # an idle fetch costs both sides; with data it answers at once
 _POLL_MS = 100  # how late a silent broker, or a gap at a partition's end, is noticed
 _MAX_RECORDS = 500  # applied in one go: what else the loop does waits some milliseconds
-_GATHER = 0.002  # seconds: partitions that come or go together are one new assignment
+_GATHER = 0.002  # seconds: partitions that come or go together are one new assignment …
+# … and there is no other before the broker has answered that one's first fetch: it answers one after the other, whether
+# anybody still wants to know or not, so each would wait for all before it.
+_BETWEEN = _FETCH_WAIT_MS / 1000
 _RETRY = 0.2  # seconds after an error of the brokers
 _SILENCE = 5.0  # seconds without an answer that are worth a line in the log, and between two lines
 _CLOSING = 2.0  # seconds for sockets to close
@@ -108,6 +110,7 @@ class Tail:
         self._asker: asyncio.Task[AIOKafkaConsumer] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._assigning: asyncio.TimerHandle | None = None
+        self._assigned_at = float("-inf")  # monotonic
         self._silence_told_at = 0.0
         self._ended: str | None = "the tail is not started"
 
@@ -286,7 +289,8 @@ class Tail:
 
     def _assign_soon(self) -> None:
         if self._assigning is None:
-            self._assigning = asyncio.get_running_loop().call_later(_GATHER, self._assign)
+            wait = max(_GATHER, self._assigned_at + _BETWEEN - self._clock.monotonic())
+            self._assigning = asyncio.get_running_loop().call_later(wait, self._assign)
 
     def _assign(self) -> None:
         """Tell the consumer what to read from where: an assignment forgets all positions, so all are given anew."""
@@ -295,6 +299,7 @@ class Tail:
             self._assigning = None
         if self._reader is None:
             return  # on connecting
+        self._assigned_at = self._clock.monotonic()
         if not self._followed:
             self._reader.unsubscribe()
             return
