@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 
 from schemas.mail import TERMINAL
 from tests.kit.event_stream import EventReader
@@ -106,6 +107,7 @@ def lives(events: Iterable[Json]) -> Mapping[str, list[int]]:
     return found
 
 
+@pytest.mark.timeout(240)  # a stack of its own, beside the drills
 async def test_kafka_webhooks_pages_and_stream_tell_the_same_R35(tmp_path: Path) -> None:
     seen: list[Json] = []
     accepted: set[str] = set()
