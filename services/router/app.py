@@ -13,7 +13,7 @@ from chassis.table import Tables
 from chassis.tail import Tail
 from schemas.mail import Lane
 from schemas.tables import Project, Suppression
-from schemas.topics import TOPICS, Topic, message_inputs, message_state
+from schemas.topics import PARTITIONS, TOPICS, Topic, message_inputs, message_state
 from services.router.adapters.ladders import ProjectLadders
 from services.router.adapters.routing_index import RoutingIndex
 from services.router.adapters.routing_tables import RoutingTables
@@ -85,7 +85,7 @@ class Router:
             LoggedSubmissions(self._tail, topic),
             clock=self._clock,
             now_ms=self._log.broker_now_ms,
-            window=settings.admission_window,
+            window=settings.partition_window(PARTITIONS),
             feedback_window_ms=round(settings.feedback_window.total_seconds() * 1000),
         )
 

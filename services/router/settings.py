@@ -1,6 +1,7 @@
 """What the router is told by its environment (`ROUTER_*`, `KAFKA_*`)."""
 
 from datetime import timedelta
+from math import ceil
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -30,11 +31,16 @@ class RouterSettings(ServiceSettings):
     pool: str = "main"
     # Of mail that no rule fits: the smarthost of the senders' environment, `mx:<pool>`, or an upstream's id.
     default_path: Annotated[str, Field(pattern=r"^(upstream|mx:.+|ups_.+)$")] = "upstream"
-    # Deliveries in flight per provider group and partition: enough to keep a fast receiver busy over a 100 ms round trip,
-    # little enough that a dead one holds a hundred sessions and not a sender.
-    admission_window: Annotated[int, Field(ge=1)] = 100
+    # Deliveries in flight per provider group and lane, in equal shares of its partitions (100 of each of twelve): so many
+    # that what senders can take is at hand, since mail that waits costs an input and a state more; few enough that what
+    # is behind a group that stands still waits here, where it is ordered, counted and can be stopped.
+    admission_window: Annotated[int, Field(ge=1)] = 1200
     # An attempt takes 11 minutes at most (60 s to the dot, 10 min for its reply); an hour without a word is a fault.
     watchdog_after: Duration = timedelta(hours=1)
+
+    def partition_window(self, partitions: int) -> int:
+        """The share that each of so many `partitions` has of `admission_window`: one at least."""
+        return ceil(self.admission_window / partitions)
 
     @field_validator("pool")
     @classmethod

@@ -106,7 +106,7 @@ async def test_a_project_has_its_own_ladder(world: World, state_dir: Path) -> No
 async def test_three_hundred_races_of_cancel_against_due(world: World, state_dir: Path) -> None:  # D23
     """Exactly one wins, and the verdict says which."""
     ids = [new_message_id(partition=number % 12) for number in range(300)]
-    async with router_on(world.bootstrap_servers, state_dir, ROUTER_ADMISSION_WINDOW="1000") as router:
+    async with router_on(world.bootstrap_servers, state_dir, ROUTER_ADMISSION_WINDOW="12000") as router:
         at = _CLOCK.now_ms() + 6_000
         await world.give(*(make.submit(one, scheduled_ms=at) for one in ids))
         for start in range(0, 300, 10):

@@ -41,3 +41,8 @@ async def test_every_state_example_is_restored(example: Example, tmp_path: Path)
 def test_settings_that_can_not_work_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         RouterSettings.model_validate(bad)
+
+
+def test_the_admission_window_is_shared_by_the_partitions() -> None:
+    settings = RouterSettings(admission_window=10)
+    assert [settings.partition_window(partitions) for partitions in (1, 4, 12)] == [10, 3, 1]
