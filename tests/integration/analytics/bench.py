@@ -176,8 +176,7 @@ async def built(database: Database) -> AsyncIterator[Bench]:
     store = ClickHouse(database.url, database.name, kept, clock)
     await store.start()
     # Nothing may depend on whether a merge has run: here none does, unless a test asks for it.
-    for table in TABLES:
-        database.command(f"SYSTEM STOP MERGES {table}")
+    database.command(*(f"SYSTEM STOP MERGES {table}" for table in TABLES))
     questions = Questions(store, clock, deadline=10)
     feed = ClickHouseFeed(questions, [topic for topic in SOURCES if topic.entry in FEED])
     arrivals = Arrivals(clock, Crash())

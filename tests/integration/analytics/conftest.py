@@ -28,10 +28,18 @@ def clickhouse(clickhouse_url: str) -> Iterator[Database]:
         yield database
 
 
+@pytest.fixture(scope="session")
+def tables(clickhouse_url: str) -> Iterator[Database]:
+    """The database of all benches, one after the other: they insert and read."""
+    with new_database(clickhouse_url) as database:
+        yield database
+
+
 @pytest.fixture
-async def bench(clickhouse: Database) -> AsyncIterator[Bench]:
-    async with built(clickhouse) as found:
+async def bench(tables: Database) -> AsyncIterator[Bench]:
+    async with built(tables) as found:
         yield found
+    tables.empty()
 
 
 @pytest.fixture

@@ -74,11 +74,12 @@ async def test_an_insert_that_reached_one_table_alone_is_mended_by_its_repetitio
 ) -> None:
     """Raw rows are there before their views have seen them: the repetition must reach what stands behind the views."""
     events = many(history, 10)
-    bench.database.command("RENAME TABLE metric_events_from_events TO away")
-    bench.database.command("DETACH TABLE away")
-    await bench.insert_all(*events)
-    assert bench.database.rows(COUNTED) == []
-    bench.database.command("ATTACH TABLE away")
+    bench.database.command("RENAME TABLE metric_events_from_events TO away", "DETACH TABLE away")
+    try:
+        await bench.insert_all(*events)
+        assert bench.database.rows(COUNTED) == []
+    finally:
+        bench.database.command("ATTACH TABLE away", "RENAME TABLE away TO metric_events_from_events")
     for place, records in bench.log.items():
         await bench.ingest.handle(bench.batch(place, 0, len(records) - 1))
     assert bench.database.rows(COUNTED) == expected_counts(events)
