@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import Counter
 
 from chassis.clock import Clock
+from chassis.deadline import Within
 from chassis.log import Incoming, Log, LogUnavailable, Outgoing, outgoing, tombstone
 from chassis.service import Crash
 from chassis.settings import KafkaSettings
@@ -153,7 +154,7 @@ class Tables:
     async def wait_fresh(self, seconds: float, *, within: float) -> bool:
         """Wait for `fresh_within(seconds)`; False when it did not come within `within` seconds."""
         try:
-            async with asyncio.timeout(within):
+            with Within(within):
                 while not self.fresh_within(seconds):
                     await self._probed.wait()
         except TimeoutError:

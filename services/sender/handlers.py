@@ -10,6 +10,7 @@ from typing import assert_never
 
 from chassis.clock import Clock
 from chassis.log import LogUnavailable
+from chassis.table import LEASE
 from chassis.telemetry import logger
 from schemas.deliveries import AttemptStarted, Delivery
 from schemas.tables import Suppression
@@ -222,8 +223,12 @@ class Attempts:
         return isinstance(step, Repeat) and step.recorded.outcome == "not_sent"
 
     async def _known_suppression(self, job: Job) -> Suppression | None:
-        """Of a table that is fresh now, however long that takes."""
-        while not self._suppressed.fresh():
+        """A mail is refused by a list that is fresh, however long that takes, and none begins on a stale one.
+
+        To begin, it may be some moments old, for the gate looks again. Did all that are at hand need the lease here,
+        they would be called at once with each proof, and their turns would outlast it.
+        """
+        while not self._suppressed.fresh(FRESH_WITHIN if self._telling.find(job) is None else LEASE):
             await self._suppressed.wait_fresh(FRESH_WITHIN)
         return self._telling.find(job)
 

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from chassis.table import LEASE
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptInput, Feedback
 from schemas.mail import Tls
@@ -209,7 +210,9 @@ class Inputs(Protocol):
 class Suppressed(Protocol):
     """The suppression list."""
 
-    def fresh(self) -> bool: ...
+    def fresh(self, within: float = LEASE) -> bool:
+        """Whether everything that was acked `within` seconds ago is applied."""
+        ...
 
     async def wait_fresh(self, within: float) -> bool: ...
 

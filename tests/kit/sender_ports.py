@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from chassis.log import LogUnavailable
+from chassis.table import LEASE
 from schemas.deliveries import AttemptRecorded, AttemptStarted, Delivery
 from schemas.inputs import AttemptInput, Feedback
 from schemas.tables import Suppression
@@ -87,6 +88,7 @@ class Process:
     dies_after: int | None = None
     lease: bool = True
     is_fresh: bool = True
+    was_fresh: bool = False  # a moment ago
     room: bool = True
     closed_until_ms: int | None = None
     told_pace: list[Carried] = field(default_factory=list)
@@ -203,8 +205,8 @@ class Process:
 
     # suppression list
 
-    def fresh(self) -> bool:
-        return self.is_fresh
+    def fresh(self, within: float = LEASE) -> bool:
+        return self.is_fresh or (self.was_fresh and within > LEASE)
 
     async def wait_fresh(self, within: float) -> bool:
         await self.sleep(within)

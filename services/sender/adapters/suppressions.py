@@ -15,8 +15,8 @@ class SuppressionIndex:
         self._by_recipient: dict[tuple[str, str], dict[str, Suppression]] = defaultdict(dict)
         table.on_change(self._changed)
 
-    def fresh(self) -> bool:
-        return self._tables.fresh_within(LEASE)
+    def fresh(self, within: float = LEASE) -> bool:
+        return self._tables.fresh_within(within)
 
     async def wait_fresh(self, within: float) -> bool:
         return await self._tables.wait_fresh(LEASE, within=within)

@@ -361,6 +361,24 @@ async def test_nothing_starts_on_a_stale_list() -> None:
     assert process.calls.index("sleep") < process.calls.index("slot")
 
 
+@pytest.mark.parametrize(("listed", "waits"), [(None, False), (SUPPRESSION, True)])
+async def test_a_list_of_a_moment_ago_lets_a_mail_begin_and_refuses_none(
+    listed: Suppression | None, waits: bool
+) -> None:
+    """R11: what is taken off the list is not refused by it any more."""
+    world = World(suppression=listed)
+    process = Process(world, "a", is_fresh=False, was_fresh=True)
+
+    def proven() -> None:
+        process.is_fresh, world.suppression = True, None
+
+    world.at["sleep"] = proven
+    world.at["slot"] = proven
+    assert await process.carry_out(delivery())
+    assert ("sleep" in process.calls[: process.calls.index("slot")]) is waits
+    assert (len(world.mails), kinds(world)) == (1, ["finished"])
+
+
 async def test_no_claim_without_a_lease() -> None:
     world = World()
     process = Process(world, "a", lease=False)
