@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ TOTAL_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 _READ_BYTES = 64 * 1024  # of an answer; what is longer costs its connection
 _KEPT_BYTES = 16 * 1024
 _HEADER_LINE_BYTES, _MOST_HEADERS = 8190, 64
+_URLS_REMEMBERED = 10_000  # what is thought of them: of the URL alone, never of where its name leads
 _LOOK_UPS = 128  # names at a time, one thread each while it runs: a dead name server holds its thread for half a minute
 _CACHED_SECONDS = 10  # vetted addresses only; a look-up that runs is shared by all who ask for that name
 # Shorter than receivers keep idle connections, so that a request seldom meets one that is being closed.
@@ -83,6 +85,7 @@ class HttpPoster:
         look_up: LookUp = system_look_up,
     ) -> None:
         self._allow_loopback = allow_loopback
+        self._refusal_of = lru_cache(maxsize=_URLS_REMEMBERED)(partial(refusal_of_url, allow_loopback=allow_loopback))
         self._timeout = aiohttp.ClientTimeout(total=total, connect=connect)
         self._look_up = look_up
         self._session: aiohttp.ClientSession | None = None
@@ -115,7 +118,7 @@ class HttpPoster:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         assert self._session is not None, "start() first"
-        refusal = refusal_of_url(url, allow_loopback=self._allow_loopback)
+        refusal = self._refusal_of(url)
         if refusal is not None:
             return NoAnswer("refused", refusal)
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from schemas.envelope import Envelope, Payload, to_ms
+from schemas.envelope import Envelope, Payload, to_ms, to_timestamp
 from schemas.events import EndpointChange, MessageEvent
 from schemas.tables import WebhookEndpoint
 
@@ -13,7 +13,8 @@ CLOCK_SKEW_MS = 500
 
 def matching(event: Envelope[Payload], endpoints: Iterable[WebhookEndpoint]) -> Sequence[WebhookEndpoint]:
     """The endpoints of the event's project that ask for its type and one of its tags, were there before it, and are on."""
-    return [endpoint for endpoint in endpoints if _wants(endpoint, event)]
+    created_by = to_timestamp(to_ms(event.time) + CLOCK_SKEW_MS)
+    return [endpoint for endpoint in endpoints if endpoint.created_at <= created_by and _wants(endpoint, event)]
 
 
 def _wants(endpoint: WebhookEndpoint, event: Envelope[Payload]) -> bool:
@@ -23,7 +24,6 @@ def _wants(endpoint: WebhookEndpoint, event: Envelope[Payload]) -> bool:
         and asks_for(endpoint.events, event.type)
         and carries_tag_of(endpoint, event.data)
         and not is_about(event.data, endpoint)
-        and to_ms(endpoint.created_at) <= to_ms(event.time) + CLOCK_SKEW_MS
     )
 
 
