@@ -4,6 +4,7 @@ A part that fails takes the process down loudly; whoever supervises it starts a 
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import uvloop
 from chassis.settings import ServiceSettings
 from chassis.telemetry import configure_logging, logger
 
+_OBJECTS_PER_COLLECTION = 10_000  # new ones, that are still there; Python's own is 700
 _log = logger("service")
 
 
@@ -78,6 +80,7 @@ async def _run(settings: ServiceSettings, build: Builder) -> None:
     service.crash.watch(starting)
     await asyncio.wait({starting, crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not crashed.done():
+        _settle_memory()
         _log.info("started", port=settings.port)
     await asyncio.wait({crashed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     starting.cancel()
@@ -95,6 +98,16 @@ async def _run(settings: ServiceSettings, build: Builder) -> None:
     _log.info("stopped")
     if failure is not None:
         sys.exit(1)
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the collector of cycles need not look at it again, nor so often at what is new.
+
+    As Python has it, it took a busy service a twelfth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
 
 
 async def _start(parts: Sequence[Part], started: list[Part]) -> None:
