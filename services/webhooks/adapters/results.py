@@ -23,6 +23,8 @@ _ATTEMPTS = TOPICS["webhook-attempts"]
 # How long a result waits for the brokers, or for its partition: a rebalance takes it away, and mostly gives it back.
 _WRITE_WITHIN = 15.0
 _LOOK_EVERY = 0.1
+# Seconds that a round waits for more to write: each is a request to the brokers, which is answered and read back.
+_GATHER = 0.005
 
 
 class OwnedResults:
@@ -78,6 +80,7 @@ class OwnedResults:
 
     async def _append_in_round(self, partition: int, gathered: Sequence[Outgoing]) -> bool:
         async with self._rounds.turn():
+            await self._clock.sleep(_GATHER)
             del self._next[partition]
             return await self._appended(partition, gathered)
 

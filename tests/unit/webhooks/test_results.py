@@ -95,7 +95,7 @@ async def test_a_partition_that_others_have_is_not_waited_for() -> None:
     owner, delivery = Owner(answers=[False] * 1000, elsewhere=True, holds=False), a_delivery()
     assert not await results_of(owner).settle(delivery, None, None)
     assert not await results_of(owner).may_start(0)
-    assert owner.now == 0.0
+    assert owner.now < 0.1
 
 
 async def test_what_ends_in_the_same_moment_is_written_together_partition_by_partition() -> None:
