@@ -13,7 +13,7 @@ CLOCK_SKEW_MS = 500
 
 def matching(event: Envelope[Payload], endpoints: Iterable[WebhookEndpoint]) -> Sequence[WebhookEndpoint]:
     """The endpoints of the event's project that ask for its type and one of its tags, were there before it, and are on."""
-    created_by = to_timestamp(to_ms(event.time) + CLOCK_SKEW_MS)
+    created_by = to_timestamp(to_ms(event.time) + CLOCK_SKEW_MS)  # such times sort as text
     return [endpoint for endpoint in endpoints if endpoint.created_at <= created_by and _wants(endpoint, event)]
 
 
