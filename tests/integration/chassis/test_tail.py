@@ -177,6 +177,19 @@ async def test_partitions_come_and_go_under_load(broker: Broker) -> None:
             assert len(applied[partition]) > 500
 
 
+async def test_partitions_that_come_one_by_one_do_not_wait_for_one_another(broker: Broker) -> None:  # R22
+    """The broker answers each fetch in its time, also one that a new assignment made useless: 24 would be 6 seconds."""
+    topic = await new_topic(broker.bootstrap_servers, partitions=24)
+    async with running_log(broker) as log, running_tail(broker) as tail:
+        for partition in range(24):
+            await tail.follow(topic, partition, lambda _: None)
+            await asyncio.sleep(0.02)  # longer than what comes together is waited for
+        began = time.monotonic()
+        (ack,) = await log.append(numbered(topic, 1, 23), within=5)
+        await tail.applied(topic, 23, ack.offset, within=20)
+        assert time.monotonic() - began < 3
+
+
 async def test_a_partition_that_comes_back_at_once_misses_nothing(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
