@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.analytics.adapters.message_search import MessageSearch
+from services.analytics.adapters.message_search import MADE_THEN, MessageSearch, made_when
 from services.analytics.adapters.questions import Questions, Values, select
 from services.analytics.domain.message_filters import MessagesQuery
 from services.analytics.domain.messages import Message, Outcome
@@ -13,7 +13,7 @@ _MERGED = """
     message_id, recipient, mail_from, mail_subject, tags, metadata, toUnixTimestamp64Milli(created_at) AS created_ms,
     attempts, latest, outcome
 """
-_CHOSEN = ["message_id IN {ids:Array(String)}"]
+_CHOSEN = ["message_id IN {ids:Array(String)}", *MADE_THEN]
 _ONE_THREAD = "SETTINGS max_threads = 1"  # for a few rows more of them cost more than they do
 _MESSAGES = select(_MERGED, "messages FINAL", _CHOSEN, f"ORDER BY message_id DESC {_ONE_THREAD}", where="PREWHERE")
 _FOUND_BY = select(
@@ -55,7 +55,7 @@ class ClickHouseMessages:
 
     async def _read(self, name: str, project_id: str, ids: Sequence[str]) -> list[Message]:
         """Two questions: a JOIN of the two costs more than both."""
-        values: Values = {"ids": ids}
+        values: Values = {"ids": ids, **made_when(ids)}
         rows = await self._questions.ask(name, _MESSAGES, project_id, values)
         found_by = {row[0]: row[1:] for row in await self._questions.ask(name, _FOUND_BY, project_id, values)}
         return [_message(row, found_by.get(row[0], _NOT_THERE_YET)) for row in rows]

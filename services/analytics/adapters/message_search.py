@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chassis.ids import encode_base32
+from chassis.ids import encode_base32, parse_message_id
 from services.analytics.adapters.questions import Conditions, Questions, Values, select
 from services.analytics.domain.message_filters import MessageFilters, MessagesQuery
 
@@ -17,11 +17,17 @@ _NEWEST = """
     ORDER BY project_id, message_id DESC LIMIT 1 BY message_id LIMIT {count:UInt32}
     SETTINGS max_threads = 1, max_block_size = 2048, read_in_order_use_buffering = 0
 """
-# A row with a gap among its events, or with more of them than it has bits for: others of its message lie elsewhere.
-_ONE_OF_SEVERAL = "(bitAnd(events, events + 1) != 0 OR bitTest(events, 63))"
-# Candidates of the first look for each message that is wanted: mostly nearly all of them are answers.
-_FIRST_LOOK = 2
+# A row without `message.queued`, by its index; and one that lacks any event, or has more of them than it has bits for.
+_APART = "has(apart, 'apart')"
+_WITH_A_GAP = "(bitAnd(events, events + 1) != 0 OR bitTest(events, 63))"
+# Mostly nearly all candidates are answers: of the first look one of so many may be none.
+_FEW_FAIL = 4
 _EACH_LOOK, _LONGEST_LOOK = 30, 1500  # times as many as the one before; and at most so many: their ids go to and fro
+# Of messages whose ids are known (`made_when`): months in which none was made are not opened.
+MADE_THEN = [
+    f"created_at {operator} fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')"
+    for name, operator in (("oldest_ms", ">="), ("newest_ms", "<="))
+]
 _WILD = re.compile(r"([\\%_])")  # in a pattern of LIKE
 
 
@@ -44,52 +50,61 @@ class MessageSearch:
         values: Values = {}
         if query.after is not None:
             values["before"] = query.after
-        span, lasting = _span(query.filters, values), _lasting(query.filters, values)
         changing = _changing(query.filters, values)
         if changing:
-            return await self._decided(project_id, span, lasting, changing, values, wanted=count)
-        return await self._newest("messages_by_facts", [*span, *lasting], project_id, values, count)
+            return await self._decided(project_id, query.filters, changing, values, wanted=count)
+        conditions = [*_span(query.filters, values), *_lasting(query.filters, values)]
+        return await self._newest("messages_by_facts", conditions, project_id, values, count)
 
     async def _decided(
         self,
         project_id: str,
-        span: Conditions,
-        lasting: Conditions,
+        filters: MessageFilters,
         changing: Sequence[_Changing],
         values: Values,
         *,
         wanted: int,
     ) -> list[str]:
-        """Look through the candidates, more of them each time.
+        """A message of which all is true has a row that says all of it, or others that lack some of its events.
 
-        A message of which all is true has a row that says all of it, or rows of which none has all its events; the one
-        with the latest word on a condition then has a gap. (`message.queued` comes first: what is whole has the facts.)
+        One of those has the latest word on what is asked for, and does not know the rest. They are few, and are looked for
+        no further back than the page reaches.
         """
-        conditions = [*lasting, *(condition.of_a_row for condition in changing)]
-        ways = [[*span, *conditions]]
-        if len(conditions) > 1:
-            any_of_them = " OR ".join(condition.of_a_row for condition in changing)
-            ways.append([*span, _ONE_OF_SEVERAL, f"({any_of_them})"])
+        span, lasting = _span(filters, values), _lasting(filters, values)
+        together = [*lasting, *(condition.of_a_row for condition in changing)]
+        first_look = wanted + wanted // _FEW_FAIL
+        found = await self._proven([*span, *together], _decision([], changing), project_id, values, wanted, first_look)
+        if len(together) == 1:
+            return found
+        if len(found) == wanted:
+            span.append("message_id > {reached:String}")
+            values["reached"] = found[-1]
+        # Every event says the status: the row with the latest says the latest word on it.
+        latest = changing[:1] if filters.status is not None else changing
+        apart = [
+            *span,
+            f"({' OR '.join(condition.of_a_row for condition in latest)})",
+            _APART if len(changing) == 1 else _WITH_A_GAP,
+        ]
         decision = _decision(lasting, changing)
+        found += await self._proven(apart, decision, project_id, values, wanted, _LONGEST_LOOK)
+        return sorted(set(found), reverse=True)[:wanted]
+
+    async def _proven(
+        self, conditions: Conditions, decision: str, project_id: str, values: Values, wanted: int, look: int
+    ) -> list[str]:
+        """Look through the candidates, more of them each time, until enough of them are what is asked for."""
         found: list[str] = []
-        waiting: list[list[str]] = [[] for _ in ways]  # candidates of each that have not been decided yet
-        unfinished = set(range(len(ways)))
-        look = wanted * _FIRST_LOOK
+        values = dict(values)
         while True:
-            for way in list(unfinished):
-                waiting[way] = await self._newest("messages_candidates", ways[way], project_id, values, look)
-                if len(waiting[way]) < look:
-                    unfinished.remove(way)
-            oldest = max((waiting[way][-1] for way in unfinished), default="")
-            candidates = {message_id for ids in waiting for message_id in ids if message_id >= oldest}
-            waiting = [[message_id for message_id in ids if message_id < oldest] for ids in waiting]
+            candidates = await self._newest("messages_candidates", conditions, project_id, values, look)
             if candidates:
-                chosen = {**values, "candidates": sorted(candidates), "count": wanted - len(found)}
+                chosen = {**values, **made_when(candidates), "candidates": candidates, "count": wanted - len(found)}
                 found += await self._ids("messages_decided", decision, project_id, chosen)
-            if len(found) == wanted or not unfinished:
+            if len(found) == wanted or len(candidates) < look:
                 return found
             look = min(look * _EACH_LOOK, _LONGEST_LOOK)
-            values["before"] = oldest
+            values["before"] = candidates[-1]
 
     async def _newest(
         self, name: str, conditions: Conditions, project_id: str, values: Values, count: int
@@ -104,15 +119,21 @@ class MessageSearch:
 
 def _decision(lasting: Conditions, changing: Sequence[_Changing]) -> str:
     """Those candidates that are what is asked for. Grouped, not FINAL: no index of single rows has a say in it."""
-    chosen = "message_id IN {candidates:Array(String)}"
+    chosen = ["message_id IN {candidates:Array(String)}", *MADE_THEN]
     if lasting:  # by their index, before what changes is read
-        chosen = f"message_id IN ({select('message_id', 'message_index', [chosen, *lasting])})"
+        chosen = [f"message_id IN ({select('message_id', 'message_index', [*chosen, *lasting])})", *MADE_THEN]
     merged = " AND ".join(condition.of_the_message for condition in changing)
     tail = f"""
         GROUP BY message_id HAVING {merged} ORDER BY message_id DESC LIMIT {{count:UInt32}}
         SETTINGS max_threads = 1
     """
-    return select("message_id", "message_index", [chosen], tail)
+    return select("message_id", "message_index", chosen, tail)
+
+
+def made_when(ids: Sequence[str]) -> Values:
+    """Ids begin with the time that `created_at` holds."""
+    times = [message_id.created_at_ms for message_id in map(parse_message_id, (min(ids), max(ids))) if message_id]
+    return dict(zip(("oldest_ms", "newest_ms"), times, strict=True))
 
 
 def _span(filters: MessageFilters, values: Values) -> Conditions:

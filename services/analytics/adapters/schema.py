@@ -16,6 +16,7 @@ from services.analytics.adapters.migrations import (
     m0006_dead_letters,
     m0007_compact_parts,
     m0008_one_index,
+    m0009_rows_apart,
 )
 
 HISTORY = """
@@ -53,6 +54,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration("0006_dead_letters", m0006_dead_letters.STATEMENTS),
     Migration("0007_compact_parts", m0007_compact_parts.STATEMENTS),
     Migration("0008_one_index", m0008_one_index.STATEMENTS),
+    Migration("0009_rows_apart", m0009_rows_apart.STATEMENTS),
 )
 
 

@@ -1,14 +1,17 @@
 """`GET /v1/messages`: every filter, and any of them together, against a plain list in Python (R30)."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chassis.clock import SystemClock
-from schemas.envelope import Envelope
+from chassis.ids import parse_message_id
+from schemas.envelope import Envelope, to_ms, to_timestamp
 from schemas.events import MessageAccepted, MessageEvent, MessageOutcome, MessageQueued
-from tests.integration.analytics.bench import TABLES, Bench, ids
+from tests.integration.analytics.bench import TABLES, Bench, built, ids
+from tests.kit.clickhouse import Database
 from tests.kit.history import History
 
 LIVES = (
@@ -28,6 +31,12 @@ class Sent:
     id: str
     events: Sequence[Envelope[MessageEvent]]
     facts: dict[str, Any]
+
+    @property
+    def month(self) -> str:
+        known = parse_message_id(self.id)
+        assert known is not None
+        return to_timestamp(known.created_at_ms)[:7]
 
     def has(self, name: str, value: str) -> bool:
         match name:
@@ -54,6 +63,11 @@ class Sent:
             if isinstance(data, MessageAccepted | MessageOutcome)
         ]
         return paths[-1] if paths else None
+
+
+def turn_of_the_month() -> int:
+    """The last one."""
+    return to_ms(to_timestamp(SystemClock().now_ms())[:7] + "-01T00:00:00.000Z")
 
 
 def some(history: History, chance: random.Random, number: int) -> Sent:
@@ -109,10 +123,12 @@ FILTERS: dict[str, Sequence[str]] = {
 
 
 async def test_any_filters_find_what_a_plain_list_finds_whatever_is_merged_or_comes_twice_R30(bench: Bench) -> None:
-    """Events come in several inserts, out of order and some twice: each message lies about in rows that disagree."""
+    """Events come in several inserts, out of order and some twice: each message lies about in rows that disagree, in two
+    months."""
     chance = random.Random(30)
-    history = History(SystemClock().now_ms() - 3_600_000)
-    sent = [some(history, chance, number) for number in range(150)]
+    history = History(turn_of_the_month() - 2_000, partitions=3)
+    sent = [some(history, chance, number) for number in range(90)]
+    assert sent[0].month != sent[-1].month, "pages go over the turn of a month"
     events = [event for message in sent for event in message.events]
     chance.shuffle(events)
     for start in range(0, len(events), 100):
@@ -120,8 +136,13 @@ async def test_any_filters_find_what_a_plain_list_finds_whatever_is_merged_or_co
     singly: list[dict[str, str]] = [{name: value} for name, values in FILTERS.items() for value in values]
     together = [
         {name: chance.choice(FILTERS[name]) for name in chance.sample(list(FILTERS), chance.randint(2, 3))}
-        for _ in range(25)
+        for _ in range(15)
     ]
+    together += [
+        {"status": at, "path": path} for at in ("accepted", "deferred", "held") for path in ("main", "upstream")
+    ]
+    together += [{"status": at, "error_category": "transient"} for at in ("deferred", "delivered", "held")]
+    together += [{"status": "deferred", "tag": "otp"}, {"path": "main", "error_category": "transient"}]
     await agree(bench, sent, singly, limit=100)
     found = await agree(bench, sent, together, limit=20)
     assert found > 2, "what is asked for together is there, too"
@@ -151,6 +172,33 @@ async def test_a_page_of_what_few_messages_are_at_is_found_behind_many_that_were
     await bench.insert_all(*(event for life in over for event in life[3:]))
     found = await bench.api.pages("/v1/messages", limits=iter([1, 1, 1]), status="deferred", tag="otp")
     assert ids(found) == [life[0].subject for life in reversed(waiting)]
+
+
+async def test_what_an_event_in_between_said_last_is_found_R30(bench: Bench) -> None:
+    """The row with the latest status knows all but that."""
+    history = History(SystemClock().now_ms() - 3_600_000)
+    queued, accepted, deferred, held = history.life("queued", "accepted", "deferred", "held")
+    await bench.insert_all(queued, accepted, held)
+    await bench.insert_all(deferred)
+    facts: dict[str, str] = {"tag": "otp", "status": "held"}
+    for filters in (facts, {"status": "held", "error_category": "transient"}, facts | {"error_category": "transient"}):
+        assert ids((await bench.api.get("/v1/messages", **filters))["data"]) == [queued.subject], filters
+
+
+async def test_a_month_that_is_over_becomes_one_part_R30(clickhouse: Database) -> None:
+    """What lies in pieces, and each part of a table, costs every page: ClickHouse merges what nothing has come to for a day."""
+    history = History(turn_of_the_month() - 86_400_000)
+    life = history.life("queued", "accepted", "delivered")
+    parts = "SELECT count(), sum(rows) FROM system.parts WHERE database = currentDatabase() AND active AND table = 'message_index'"
+    async with built(clickhouse) as bench:
+        for event in life:
+            await bench.insert_all(event)
+        assert bench.database.rows(parts) == [(3, 3)]
+        soon = "min_age_to_force_merge_seconds = 1, merge_selecting_sleep_ms = 100, max_merge_selecting_sleep_ms = 100"
+        bench.database.command(f"ALTER TABLE message_index MODIFY SETTING {soon}", "SYSTEM START MERGES message_index")
+        async with asyncio.timeout(20):
+            while bench.database.rows(parts) != [(1, 1)]:
+                await asyncio.sleep(0.1)
 
 
 async def test_a_key_of_metadata_is_never_taken_for_part_of_a_value(bench: Bench) -> None:
