@@ -34,7 +34,7 @@ async def test_a_rebuild_under_load_whose_process_dies(field: Field, dice: Rando
     enough = asyncio.Event()
     async with Load(field.stack, dice, "d102") as load:
         await load.run(40)
-        sending = load.begin(load.flow(8, enough))
+        sending = load.begin(load.flow(4, enough))
         asked = asyncio.create_task(asyncio.to_thread(field.stack.make, "rebuild"))
         logs = field.stack.run_dir / "logs"
         await until(lambda: any("rebuild_noted" in log.read_text() for log in logs.glob("analytics*")), within=120)

@@ -23,6 +23,7 @@ def test_every_other_command_works(tmp_path: Path) -> None:
     script = "set -euo pipefail\n" + "".join(block for block in commands_of_the_readme() if block != "make test\n")
     assert "make demo" in script
     environment = {**os.environ, "RUN_DIR": str(tmp_path / "run"), "PORT_BASE": "23000"}
+    environment.pop("SENDARIX_PARTITIONS", None)  # who reads it has none
     bash = shutil.which("bash")
     assert bash is not None
     done = subprocess.run(
