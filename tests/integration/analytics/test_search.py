@@ -107,6 +107,7 @@ def _with(event: Envelope[MessageEvent], facts: dict[str, Any], path: str) -> En
     return event.model_copy(update={"data": changed})
 
 
+_ONE_PART = "min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1"
 FILTERS: dict[str, Sequence[str]] = {
     "status": ("queued", "accepted", "deferred", "delivered", "bounced", "held", "expired"),
     "recipient": ("user7@example.org", "nobody@example.org"),
@@ -191,6 +192,10 @@ async def test_a_month_that_is_over_becomes_one_part_R30(clickhouse: Database) -
     life = history.life("queued", "accepted", "delivered")
     parts = "SELECT count(), sum(rows) FROM system.parts WHERE database = currentDatabase() AND active AND table = 'message_index'"
     async with built(clickhouse) as bench:
+        made = (
+            f"SELECT count() FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE '%{_ONE_PART}%'"
+        )
+        assert bench.database.rows(made) == [(2,)], "of messages and of their index"
         for event in life:
             await bench.insert_all(event)
         assert bench.database.rows(parts) == [(3, 3)]
