@@ -18,10 +18,10 @@ _SETTINGS = """
 
 STATEMENTS = (
     _APART,
-    "ALTER TABLE message_index ADD INDEX IF NOT EXISTS those_apart apart TYPE text(tokenizer = 'array')",
-    # The column first: an index of a column that is not in the part yet takes all `facts` for empty. Parts that are there
-    # get both one after the other, while they are asked.
-    "ALTER TABLE message_index MATERIALIZE COLUMN apart, MATERIALIZE INDEX those_apart",
     "ALTER TABLE message_index DROP INDEX IF EXISTS events_seen",
+    "ALTER TABLE message_index ADD INDEX IF NOT EXISTS those_apart apart TYPE text(tokenizer = 'array')",
     *(f"ALTER TABLE {table} MODIFY SETTING {_SETTINGS}" for table in ("messages", "message_index")),
+    # The column first: an index of a column that is not in the part yet takes all `facts` for empty. Parts that are there
+    # get both one after the other, while they are asked; another ALTER would wait for it, so it comes last.
+    "ALTER TABLE message_index MATERIALIZE COLUMN apart, MATERIALIZE INDEX those_apart SETTINGS mutations_sync = 0",
 )
