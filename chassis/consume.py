@@ -342,6 +342,7 @@ class BatchConsumer:
 
     async def _handled(self, place: TopicPartition, records: list[Incoming]) -> Retry | None:
         """Handle, append, note for the next commit. A record that proves poison is buried, and the rest handled without it."""
+        self._tell(place, records[0].offset)  # now, for it may be the first one, and take for ever
         while True:
             match await attempt(self._outputs(place, records)):
                 case Retry() as retry:
@@ -402,6 +403,11 @@ class BatchConsumer:
     def _note(self, place: TopicPartition, offset: int) -> None:
         if place in self._consumer.assignment():
             self._done[place] = offset
+        self._tell(place, offset)
+
+    def _tell(self, place: TopicPartition, offset: int) -> None:
+        """Everything below `offset` is done."""
+        if place in self._consumer.assignment():
             self._progress.at((place.topic, place.partition), offset, self._consumer.highwater(place))
 
     async def _commit_often(self) -> None:

@@ -139,8 +139,9 @@ async def test_a_retry_brings_the_very_same_batch_again_and_only_its_partition_w
         return await handling.uncommitted() == 20
 
     await send(log, handling, range(40))
-    async with handling.running(handle=handle):
+    async with handling.running(handle=handle) as consumer:
         await until(lambda: tried)
+        assert consumer.lag() >= 10, "also of what has never been committed"
         await send(log, handling, range(40, 80))
         await until(lambda: len(handling.numbers()) == 60)  # all but partition 0
         await eventually(others_committed)
