@@ -81,8 +81,9 @@ async def _measured(phases: Mapping[str, Callable[[], Awaitable[Figures]]], only
     figures: Figures = {}
     for name in (name for name in phases if name in only):
         made, took = signatures(_REFERENCE_SECONDS)
-        figures[f"machine at {name}: RSA-2048 signatures per CPU-s"] = made / took
-        figures |= await phases[name]()
+        found = {f"machine at {name}: RSA-2048 signatures per CPU-s": made / took, **await phases[name]()}
+        print(f"{name}:", json.dumps({what: round(value, 3) for what, value in found.items()}), flush=True)
+        figures |= found
     return figures
 
 

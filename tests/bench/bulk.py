@@ -1,6 +1,6 @@
 """What 50,000 bulk mails that wait for a slow destination cost a critical mail to it, and one to another (R10)."""
 
-from schemas.topics import TOPICS
+from schemas.topics import PARTITIONS, TOPICS
 from tests.bench import mails
 from tests.bench.client import Load
 from tests.bench.measure import Bench
@@ -37,7 +37,7 @@ async def settled(kafka: str, *, within: float) -> None:
     """Until the router has read its inputs, and analytics the events."""
 
     async def read(group: str, *entries: str) -> bool:
-        left = await uncommitted(kafka, group, [TOPICS[entry].name for entry in entries], 12)
+        left = await uncommitted(kafka, group, [TOPICS[entry].name for entry in entries], PARTITIONS)
         return 0 <= left <= _SETTLED
 
     async def both() -> bool:
