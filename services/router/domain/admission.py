@@ -18,6 +18,8 @@ _TIERS: Final = range(4)
 _NEW_PER_RETRIED = 10
 # A group that keeps postponing still gets this many at a time: enough to notice that it has recovered.
 _SMALLEST_WINDOW = 4
+# Until its deliveries widen it: of a tarpit everything that is handed out comes back, at a cost to all others.
+_FIRST_WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Group(Counts):
 
     @classmethod
     def of(cls, window: int) -> "Group":
-        return cls(widest=window, window=window)
+        return cls(widest=window, window=min(window, _FIRST_WINDOW))
 
     def copy(self) -> "Group":
         return replace(

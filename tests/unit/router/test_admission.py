@@ -58,6 +58,16 @@ def test_a_place_is_called_once() -> None:
     assert list(group.calls()) == []
 
 
+def test_a_group_that_has_proven_nothing_gets_a_hundred_and_one_more_for_each_delivery() -> None:
+    """R21: of a tarpit all that is handed out comes back, at a cost to others."""
+    group = Group.of(300)
+    assert group.window == 100
+    flying = Standing("example.org", NORMAL, in_flight=True)
+    for _ in range(250):
+        group.learn(flying, Standing("example.org", NORMAL, delivered=True))
+    assert group.window == 300
+
+
 def test_a_postponed_hand_out_halves_the_window_once_and_each_delivery_widens_it() -> None:
     group = Group.of(100)
     flying = Standing("example.org", NORMAL, in_flight=True)

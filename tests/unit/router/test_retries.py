@@ -117,8 +117,11 @@ async def test_another_outcome_forgets_the_greylists_address(router: RouterOnLog
     assert (last["attempt"], last["source_address"]) == (3, None)
 
 
-async def test_ten_thousand_due_after_an_outage_go_out_behind_new_mail_and_within_the_window(tmp_path: Path) -> None:
+async def test_ten_thousand_due_after_an_outage_go_out_behind_new_mail_and_within_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """D32. The router was away for an hour: all are due at once, and a receiver takes a hundred each tenth of a second."""
+    monkeypatch.setattr("services.router.domain.admission._FIRST_WINDOW", 10_000)
     router = RouterOnLog(tmp_path, window=10_000)
     old = [make.message_id() for _ in range(10_000)]
     router.give(*(make.submit(one) for one in old))

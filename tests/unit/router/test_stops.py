@@ -338,7 +338,8 @@ async def test_a_flush_is_carried_out_once_and_harmless_if_it_comes_again(router
     assert router.sent()[-1] == (one, 3, 1)
 
 
-async def test_a_flush_of_many_goes_by_admission_in_order(tmp_path: Path) -> None:
+async def test_a_flush_of_many_goes_by_admission_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.router.domain.admission._FIRST_WINDOW", 1_000)
     router = RouterOnLog(tmp_path, window=1_000)
     ids = await submitted(router, 800)
     for one in ids:
