@@ -18,7 +18,7 @@ _TIERS: Final = range(4)
 _NEW_PER_RETRIED = 10
 # A group that keeps postponing still gets this many at a time: enough to notice that it has recovered.
 _SMALLEST_WINDOW = 4
-# Until its deliveries widen it: of a tarpit everything that is handed out comes back, at a cost to all others.
+# Until its deliveries widen it: of a tarpit all that is handed out comes back.
 _FIRST_WINDOW = 100
 
 
