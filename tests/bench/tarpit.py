@@ -14,7 +14,7 @@ async def others_beside_a_tarpit(bench: Bench) -> Figures:
     """Twenty other destinations, without it and beside it; in a short trial there are fewer mails.
 
     Without it once before and once after: the p95 of the same load falls to a third in the first minute, while Kafka is
-    compiled, and follows the machine's speed from then on.
+    compiled, and follows the machine's speed from then on. The first is a cold one all the same, so the ratio flatters.
     """
     without = await _others(bench)
     async with slowed(bench.slow, mails.TARPIT_DESTINATION, _RCPT_SECONDS):
