@@ -144,21 +144,21 @@ class Tenancy(ABC):
         try:
             while not self._leaving:
                 self._woken.clear()
-                if not await self._work():
-                    await self._tick_or_rest()
+                worked = await self._work()
+                if self._tick_due <= self._tools.clock.monotonic():
+                    await self._tick()  # between two batches, too: timers must not wait for the end of a flood
+                elif not worked:
+                    await self._rest()
         except RecordTooLarge:
             raise
         except (Doubt, LogUnavailable) as doubt:
             _log.warning("partition_in_doubt", **self._where, reason=str(doubt))
             await self._close()
 
-    async def _tick_or_rest(self) -> None:
-        wait = self._tick_due - self._tools.clock.monotonic()
-        if wait <= 0:
-            await self._tick()
-            return
+    async def _rest(self) -> None:
+        """Until the next tick, or until there is work."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(self._tick_due - self._tools.clock.monotonic()):
                 await self._woken.wait()
 
     async def _tick(self) -> None:

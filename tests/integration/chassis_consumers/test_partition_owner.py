@@ -289,6 +289,37 @@ async def test_retry_holds_one_partition_alone_and_ticks_go_on(setup: Counting, 
         await finished(setup, [0])
 
 
+async def test_ticks_go_on_while_there_is_always_more_to_do(setup: Counting, log: Log) -> None:
+    """Else nothing that waits is called for as long as a flood lasts (R10, R21)."""
+
+    class Slow(CountingPartition):
+        batches = ticks = 0
+
+        async def decide(self, inputs: Sequence[Received], tenure: Tenure) -> Step:
+            await asyncio.sleep(0.2)  # what comes meanwhile is the next batch, so there is never none
+            self.batches += 1
+            return await super().decide(inputs, tenure)
+
+        async def tick(self, tenure: Tenure) -> Step:
+            self.ticks += 1
+            return await super().tick(tenure)
+
+    async def flood() -> None:
+        for number in range(10_000):
+            await send(log, setup, [number], KEYS[:1])
+
+    async with service(setup, Slow) as one:
+        await until(lambda: one.owner.ready() == [])
+        flooded = await owned_view(one.views, partition_of(KEYS[0]))
+        assert isinstance(flooded, Slow)
+        flooding = asyncio.create_task(flood())
+        await until(lambda: flooded.batches >= 2)
+        batches, ticks = flooded.batches, flooded.ticks
+        await until(lambda: flooded.batches >= batches + 5)
+        flooding.cancel()
+        assert flooded.ticks >= ticks + 4
+
+
 BAD = {
     "bad bytes": b"\xff\xfe\x00",
     "unknown type": orjson.dumps({"specversion": "1.0", "type": "nobody.knows"}),
