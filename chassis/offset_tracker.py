@@ -6,7 +6,7 @@ A commit never passes an unfinished record.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
@@ -31,10 +31,12 @@ _log = logger("offset_tracker")
 COMMIT_EVERY = 0.2  # seconds between two commits, where there is anything to say
 RENEW_EVERY = 0.5  # … and where there is not: the lease needs its proof
 POLL = 0.1  # seconds to wait for records
+POLL_BESIDE_FULL = 0.02  # … while a topic is left out because it has no room
 BURY_WITHIN = 5.0  # seconds for one dead letter
 DRAIN_WITHIN = 10.0  # seconds that `stop` waits for work in flight
 DRAIN_LOOK = 0.05
-RESUME_BELOW = 0.75  # of max_in_flight: a paused topic loses what was fetched, so it is not paused and resumed for one
+BITE = 16  # a topic is asked again once so much of max_in_flight is free (one in so many), not for each single record
+_NOWHERE = TopicPartition("nowhere", 0)  # never assigned: to ask for it is to ask, and to get nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,6 @@ class TrackedConsumer:
         self._progress = Progress(group, clock)
         self._held: dict[TopicPartition, _Held] = {}
         self._in_flight: Counter[str] = Counter()  # by topic
-        self._paused: set[str] = set()  # topics that have no room
         self._tasks: set[asyncio.Task[None]] = set()  # restores and dead letters
         self._restoring: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -247,25 +248,37 @@ class TrackedConsumer:
     def _go_on(self, held: _Held, offset: int) -> None:
         self._member.offsets[held.place] = OffsetAndMetadata(*held.tracker.commit_point())
         self._member.consumer.seek(held.place, offset)
-        if held.place.topic not in self._paused and not self._stopping:
+        if not self._stopping:
             self._member.consumer.resume(held.place)
 
     # work
 
     async def _poll(self) -> None:
-        """Never stops asking, full or not: who does not ask is put out of the group."""
+        """Never stops asking, full or not: who does not ask is put out of the group.
+
+        A topic that has no room is left out. Were it paused, what was fetched of it would be lost, and fetched again.
+        """
         while True:
-            batches = await self._member.consumer.getmany(timeout_ms=round(POLL * 1000), max_records=self._room())
+            bite = max(1, self._max_in_flight // BITE)
+            rooms = {topic: room for topic in self._topics if (room := self._room(topic)) >= bite}
+            wait = POLL if len(rooms) == len(self._topics) else POLL_BESIDE_FULL
+            batches = await self._member.consumer.getmany(
+                *self._hungry(rooms), timeout_ms=round(wait * 1000), max_records=min(rooms.values(), default=1)
+            )
             for place, records in batches.items():
                 held = self._held.get(place)
                 if held is not None:
                     self._deliver(held, [incoming(record) for record in records])
-                    self._balance(place.topic)
 
-    def _room(self) -> int:
-        """How many records may come at once, whatever topic they are of."""
-        rooms = [self._max_in_flight - self._in_flight[topic] for topic in self._topics if topic not in self._paused]
-        return max(1, min(rooms, default=1))
+    def _room(self, topic: str) -> int:
+        return self._max_in_flight - self._in_flight[topic]
+
+    def _hungry(self, rooms: Collection[str]) -> Sequence[TopicPartition]:
+        """The partitions to ask: all (none is named) where every topic has room."""
+        if len(rooms) == len(self._topics):
+            return ()
+        places = [place for place, held in self._held.items() if place.topic in rooms or not held.open]
+        return places or [_NOWHERE]
 
     def _deliver(self, held: _Held, records: Sequence[Incoming]) -> None:
         if held.open:
@@ -316,28 +329,10 @@ class TrackedConsumer:
     def _finish(self, held: _Held, offset: int) -> None:
         held.tracker.finish(offset)
         self._count(held, -1)
-        self._balance(held.place.topic)
 
     def _count(self, held: _Held, step: int) -> None:
         held.in_flight += step
         self._in_flight[held.place.topic] += step
-
-    def _balance(self, topic: str) -> None:
-        """Pause a topic that has no room, resume it when there is some again."""
-        full = self._in_flight[topic] >= self._max_in_flight
-        if full == (topic in self._paused):
-            return
-        if not full and self._in_flight[topic] > RESUME_BELOW * self._max_in_flight:
-            return
-        assigned = self._member.consumer.assignment()
-        places = [place for place, held in self._held.items() if place.topic == topic and held.open]
-        places = [place for place in places if place in assigned]
-        if full:
-            self._paused.add(topic)
-            self._member.consumer.pause(*places)
-        else:
-            self._paused.discard(topic)
-            self._member.consumer.resume(*([] if self._stopping else places))
 
     # commits
 
