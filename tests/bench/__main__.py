@@ -21,7 +21,7 @@ from tests.bench.inserts import backlog_inserted
 from tests.bench.measure import Bench
 from tests.bench.processes import beside
 from tests.bench.report import Figures, shown, worst
-from tests.bench.rival import postfix_and_opendkim
+from tests.bench.rival import SESSIONS, postfix_and_opendkim
 from tests.bench.search import search
 from tests.bench.taken import Taken, slow_mark
 from tests.bench.tarpit import others_beside_a_tarpit
@@ -54,7 +54,8 @@ async def bench(
         found = [await _apart(seconds, sink_port, taken, only, asked) for _ in range(runs)]
         if set(only) <= set(_APART):
             return found
-        stack = Stack(folder / "run", port_base, {"UPSTREAM": f"127.0.0.1:{sink_port}"})
+        knobs = {"UPSTREAM": f"127.0.0.1:{sink_port}", "SENDER_CONNECTIONS": str(SESSIONS)}  # as Postfix has there
+        stack = Stack(folder / "run", port_base, knobs)
         async with stack:
             measured = Bench(stack, sink_port, taken, slow_mark(sink_file), port_base + _BARE, seconds)
             await measured.prepare()
