@@ -69,6 +69,7 @@ NOTHING: Mapping[str, MessageFilters] = {
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
+    p50_ms: float
     p95_ms: float
     cpu_ms: float
     rows: float
@@ -126,6 +127,7 @@ class _Bench:
         for name, cost in (wanted | nothing).items():
             figures |= {
                 f"{size:,}: {name}: found": cost.found,
+                f"{size:,}: {name}: p50 ms": cost.p50_ms,
                 f"{size:,}: {name}: p95 ms": cost.p95_ms,
                 f"{size:,}: {name}: CPU ms": cost.cpu_ms,
                 f"{size:,}: {name}: rows read": cost.rows,
@@ -191,8 +193,10 @@ class _Bench:
             seconds.append(time.perf_counter() - started)
         cpu = time.process_time() - cpu
         rows, octets = self._read_so_far()
+        seconds.sort()
         return _Cost(
-            p95_ms=sorted(seconds)[-2] * 1000,
+            p50_ms=seconds[len(seconds) // 2] * 1000,
+            p95_ms=seconds[-2] * 1000,
             cpu_ms=cpu / _ASKED * 1000,
             rows=(rows - rows_before - own_rows) / _ASKED,
             kilobytes=(octets - octets_before - own_octets) / _ASKED / 1000,
