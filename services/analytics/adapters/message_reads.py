@@ -1,9 +1,9 @@
 """The questions about messages: a page of them, one, and its timeline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from services.analytics.adapters.message_search import MADE_THEN, MessageSearch, made_when
+from services.analytics.adapters.message_search import FOUND_BY, MADE_THEN, FoundBy, MessageSearch, made_when
 from services.analytics.adapters.questions import Questions, Values, select
 from services.analytics.domain.message_filters import MessagesQuery
 from services.analytics.domain.messages import Message, Outcome
@@ -17,7 +17,7 @@ _CHOSEN = ["message_id IN {ids:Array(String)}", *MADE_THEN]
 _ONE_THREAD = "SETTINGS max_threads = 1"  # for a few rows more of them cost more than they do
 _MESSAGES = select(_MERGED, "messages FINAL", _CHOSEN, f"ORDER BY message_id DESC {_ONE_THREAD}", where="PREWHERE")
 _FOUND_BY = select(
-    "message_id, max(template), max(channel), max(environment), max(path)[2]",
+    f"message_id, {FOUND_BY}",
     "message_index",
     _CHOSEN,
     f"GROUP BY message_id {_ONE_THREAD}",
@@ -35,11 +35,11 @@ class ClickHouseMessages:
 
     async def messages(self, project_id: str, query: MessagesQuery, *, count: int) -> list[Message]:
         """The page's ids are found first, on few columns; only they are read whole and merged."""
-        ids = await self._search.ids(project_id, query, count=count)
-        return await self._read("messages", project_id, ids) if ids else []
+        found = await self._search.found(project_id, query, count=count)
+        return await self._read("messages", project_id, found) if found else []
 
     async def message(self, project_id: str, message_id: str) -> Message | None:
-        found = await self._read("message", project_id, [message_id])
+        found = await self._read("message", project_id, {message_id: None})
         return found[0] if found else None
 
     async def timeline(self, project_id: str, message_id: str, last_sequence: int) -> list[str]:
@@ -53,15 +53,18 @@ class ClickHouseMessages:
         statement = "SELECT 1 FROM messages WHERE project_id != {project:String} AND message_id = {id:String} LIMIT 1"
         return bool(await self._questions.ask("belongs_elsewhere", statement, project_id, {"id": message_id}))
 
-    async def _read(self, name: str, project_id: str, ids: Sequence[str]) -> list[Message]:
-        """Two questions: a JOIN of the two costs more than both."""
-        values: Values = {"ids": ids, **made_when(ids)}
+    async def _read(self, name: str, project_id: str, found: Mapping[str, FoundBy | None]) -> list[Message]:
+        """At most two questions: a JOIN of the two costs more than both."""
+        values: Values = {"ids": list(found), **made_when(list(found))}
         rows = await self._questions.ask(name, _MESSAGES, project_id, values)
-        found_by = {row[0]: row[1:] for row in await self._questions.ask(name, _FOUND_BY, project_id, values)}
+        found_by: Mapping[str, Any] = found
+        if None in found.values():
+            asked = await self._questions.ask(name, _FOUND_BY, project_id, values)
+            found_by = {message_id: tuple(read) for message_id, *read in asked}
         return [_message(row, found_by.get(row[0], _NOT_THERE_YET)) for row in rows]
 
 
-def _message(row: tuple[Any, ...], found_by: tuple[str, str, str, str]) -> Message:
+def _message(row: tuple[Any, ...], found_by: FoundBy) -> Message:
     message_id, recipient, sender, subject, tags, metadata, created_at, attempts, latest, outcome = row
     template, channel, environment, path = found_by
     return Message(

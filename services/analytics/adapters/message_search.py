@@ -1,12 +1,13 @@
-"""Which messages a page has: their ids, newest first, at a cost that does not grow with the table (R30, docs/adr/0010).
+"""Which messages a page has, newest first, at a cost that does not grow with the table (R30, docs/adr/0010).
 
 What lasts is exact in a row of `message_index`. What changes may be out of date in it (a message was `queued` once, in a row
 that is not merged yet): such rows are candidates only, and all rows of a message together decide.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from chassis.ids import encode_base32, parse_message_id
 from services.analytics.adapters.questions import Conditions, Questions, Values, select
@@ -28,6 +29,9 @@ MADE_THEN = [
     f"created_at {operator} fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')"
     for name, operator in (("oldest_ms", ">="), ("newest_ms", "<="))
 ]
+# What only the index says of a message, of all its rows; and that, as it is read.
+FOUND_BY = "max(template), max(channel), max(environment), max(path)[2]"
+FoundBy = tuple[str, str, str, str]
 _WILD = re.compile(r"([\\%_])")  # in a pattern of LIKE
 
 
@@ -40,13 +44,16 @@ class _Changing:
 
 
 class MessageSearch:
-    """Asks for ids only."""
+    """Asks the index only."""
 
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
 
-    async def ids(self, project_id: str, query: MessagesQuery, *, count: int) -> list[str]:
-        """At most `count`. Raises StoreUnavailable."""
+    async def found(self, project_id: str, query: MessagesQuery, *, count: int) -> Mapping[str, FoundBy | None]:
+        """At most `count` ids, newest first; where the search has read what they are found by, with that.
+
+        Raises StoreUnavailable.
+        """
         values: Values = {}
         if query.after is not None:
             values["before"] = query.after
@@ -54,7 +61,7 @@ class MessageSearch:
         if changing:
             return await self._decided(project_id, query.filters, changing, values, wanted=count)
         conditions = [*_span(query.filters, values), *_lasting(query.filters, values)]
-        return await self._newest("messages_by_facts", conditions, project_id, values, count)
+        return dict.fromkeys(await self._newest("messages_by_facts", conditions, project_id, values, count))
 
     async def _decided(
         self,
@@ -64,7 +71,7 @@ class MessageSearch:
         values: Values,
         *,
         wanted: int,
-    ) -> list[str]:
+    ) -> Mapping[str, FoundBy]:
         """A message of which all is true has a row that says all of it, or others that lack some of its events.
 
         One of those has the latest word on what is asked for, and does not know the rest. They are few, and are looked for
@@ -78,7 +85,7 @@ class MessageSearch:
             return found
         if len(found) == wanted:
             span.append("message_id > {reached:String}")
-            values["reached"] = found[-1]
+            values["reached"] = min(found)
         # Every event says the status: the row with the latest says the latest word on it.
         latest = changing[:1] if filters.status is not None else changing
         apart = [
@@ -87,20 +94,21 @@ class MessageSearch:
             _APART if len(changing) == 1 else _WITH_A_GAP,
         ]
         decision = _decision(lasting, changing)
-        found += await self._proven(apart, decision, project_id, values, wanted, _LONGEST_LOOK)
-        return sorted(set(found), reverse=True)[:wanted]
+        found |= await self._proven(apart, decision, project_id, values, wanted, _LONGEST_LOOK)
+        return dict(sorted(found.items(), reverse=True)[:wanted])
 
     async def _proven(
         self, conditions: Conditions, decision: str, project_id: str, values: Values, wanted: int, look: int
-    ) -> list[str]:
+    ) -> dict[str, FoundBy]:
         """Look through the candidates, more of them each time, until enough of them are what is asked for."""
-        found: list[str] = []
+        found: dict[str, FoundBy] = {}
         values = dict(values)
         while True:
             candidates = await self._newest("messages_candidates", conditions, project_id, values, look)
             if candidates:
                 chosen = {**values, **made_when(candidates), "candidates": candidates, "count": wanted - len(found)}
-                found += await self._ids("messages_decided", decision, project_id, chosen)
+                for message_id, *found_by in await self._questions.ask("messages_decided", decision, project_id, chosen):
+                    found[message_id] = cast("FoundBy", tuple(found_by))
             if len(found) == wanted or len(candidates) < look:
                 return found
             look = min(look * _EACH_LOOK, _LONGEST_LOOK)
@@ -111,10 +119,8 @@ class MessageSearch:
     ) -> list[str]:
         bounds = ["message_id < {before:String}"] if "before" in values else []
         statement = select("message_id", "message_index", [*bounds, *conditions], _NEWEST)
-        return await self._ids(name, statement, project_id, {**values, "count": count})
-
-    async def _ids(self, name: str, statement: str, project_id: str, values: Values) -> list[str]:
-        return [message_id for (message_id,) in await self._questions.ask(name, statement, project_id, values)]
+        rows = await self._questions.ask(name, statement, project_id, {**values, "count": count})
+        return [message_id for (message_id,) in rows]
 
 
 def _decision(lasting: Conditions, changing: Sequence[_Changing]) -> str:
@@ -127,7 +133,7 @@ def _decision(lasting: Conditions, changing: Sequence[_Changing]) -> str:
         GROUP BY message_id HAVING {merged} ORDER BY message_id DESC LIMIT {{count:UInt32}}
         SETTINGS max_threads = 1
     """
-    return select("message_id", "message_index", chosen, tail)
+    return select(f"message_id, {FOUND_BY}", "message_index", chosen, tail)
 
 
 def made_when(ids: Sequence[str]) -> Values:
