@@ -1,5 +1,7 @@
 """Ids round-trip, sort by time and prove who made them (R13)."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +33,9 @@ def test_a_message_id_says_what_it_was_made_of(
 
 @given(st.data())
 def test_a_message_id_with_one_other_digit_is_nobodys(data: st.DataObject) -> None:
-    made = IDS.new(project_id="p", now_ms=1_700_000_000_000, lane="express", partition=3)
+    # By hypothesis' own chance: whether the filter takes a digit must not change when an example is run again.
+    ids = replace(IDS, random_bits=lambda bits: data.draw(st.integers(0, 2**bits - 1)))
+    made = ids.new(project_id="p", now_ms=1_700_000_000_000, lane="express", partition=3)
     at = data.draw(st.integers(4, 35))
     digit = data.draw(st.sampled_from(ALPHABET).filter(lambda d: d != made.text[at]))
     assert IDS.verify(made.text[:at] + digit + made.text[at + 1 :], "p") is None
