@@ -107,8 +107,8 @@ class MessageSearch:
             candidates = await self._newest("messages_candidates", conditions, project_id, values, look)
             if candidates:
                 chosen = {**values, **made_when(candidates), "candidates": candidates, "count": wanted - len(found)}
-                for message_id, *found_by in await self._questions.ask("messages_decided", decision, project_id, chosen):
-                    found[message_id] = cast("FoundBy", tuple(found_by))
+                proven = await self._questions.ask("messages_decided", decision, project_id, chosen)
+                found |= {message_id: cast("FoundBy", tuple(found_by)) for message_id, *found_by in proven}
             if len(found) == wanted or len(candidates) < look:
                 return found
             look = min(look * _EACH_LOOK, _LONGEST_LOOK)
