@@ -48,6 +48,10 @@ class FromTime:
 Start = int | FromTime | Literal["earliest", "latest"]  # an int is the next offset to apply
 
 
+class NotFollowed(LogUnavailable):
+    """Nobody applies this partition, or nobody does any more: no use in waiting on."""
+
+
 class OffsetPastEnd(ValueError):
     """A start, or a position, that the partition does not reach: this is another log, or one that lost records."""
 
@@ -87,7 +91,7 @@ class _Followed:
     def give_up(self, reason: str) -> None:
         for _, future in self.waiting:
             if not future.done():
-                future.set_exception(LogUnavailable(reason))
+                future.set_exception(NotFollowed(reason))
         self.waiting.clear()
 
 
@@ -95,7 +99,7 @@ class Tail:
     """One consumer of a process for any number of partitions, which may come and go.
 
     A second connection asks for offsets, so that no question waits behind a long poll. Where `apply` raises, or a
-    partition has lost records, the tail stops for good, `crash` is told, and whoever waits gets LogUnavailable.
+    partition has lost records, the tail stops for good, `crash` is told, and whoever waits gets NotFollowed.
     """
 
     def __init__(
@@ -156,10 +160,10 @@ class Tail:
         return self._followed[topic, partition].next_offset
 
     async def applied(self, topic: str, partition: int, offset: int, *, within: float) -> None:
-        """Wait until that offset has been applied. Raises LogUnavailable after `within` seconds."""
+        """Wait until that offset has been applied. Raises LogUnavailable after `within` seconds, or NotFollowed."""
         followed = self._followed.get((topic, partition))
         if followed is None or self._ended is not None:
-            raise LogUnavailable(self._ended or f"{topic}/{partition} is not followed")
+            raise NotFollowed(self._ended or f"{topic}/{partition} is not followed")
         if offset < followed.next_offset:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -173,7 +177,7 @@ class Tail:
     async def caught_up(self, topic: str, partition: int, *, within: float) -> None:
         """Wait until everything that was in the partition at the time of the call is applied.
 
-        Raises LogUnavailable after `within` seconds.
+        Raises LogUnavailable after `within` seconds, or NotFollowed.
         """
         deadline = self._clock.monotonic() + within
         try:
@@ -231,7 +235,7 @@ class Tail:
         """Ask until there is an answer."""
         while True:
             if self._asker is None or self._ended is not None:
-                raise LogUnavailable(self._ended or "the tail is not started")
+                raise NotFollowed(self._ended or "the tail is not started")
             consumer = await asyncio.shield(self._asker)
             try:
                 return await question(consumer)

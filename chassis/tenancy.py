@@ -24,7 +24,7 @@ from chassis.member import Member
 from chassis.ownership import Factory, OwnedPartition, PutsAgain, Received, RemembersFences, Step, Tenure
 from chassis.progress import Progress
 from chassis.rounds import Rounds
-from chassis.tail import Tail
+from chassis.tail import NotFollowed, Tail
 from chassis.telemetry import logger
 from schemas.envelope import MalformedRecord, decode, seal
 from schemas.states import FENCE_KEY, Fence
@@ -451,10 +451,12 @@ def _next_tick(now: float) -> float:
 
 
 async def _caught_up(tail: Tail, topic: str, partition: int) -> None:
-    """However long a restore takes, it says that it is at it."""
+    """However long a restore takes, it says that it is at it. Raises NotFollowed where nobody goes on with it."""
     while True:
         try:
             return await tail.caught_up(topic, partition, within=RESTORE_LOG_EVERY)
+        except NotFollowed:
+            raise
         except LogUnavailable:
             _log.info("still_restoring", topic=topic, partition=partition)
 

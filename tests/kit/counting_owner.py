@@ -81,7 +81,7 @@ class CountingPartition:
         self.applied.append(record)
         data = orjson.loads(record.value or b'{"data": null}')["data"]
         if record.key == POSITION_KEY:
-            self.position = data["input_offset"]
+            self.position = self.position if data is None else data["input_offset"]
         elif data is None:
             self.states.pop(record.key, None)
         else:

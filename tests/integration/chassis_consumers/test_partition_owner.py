@@ -320,6 +320,20 @@ async def test_ticks_go_on_while_there_is_always_more_to_do(setup: Counting, log
         assert flooded.ticks >= ticks + 4
 
 
+async def test_d35_a_restore_that_fails_stops_the_service_and_holds_nothing_up(setup: Counting, log: Log) -> None:
+    class Broken(CountingPartition):
+        def apply(self, record: Incoming) -> None:
+            raise ZeroDivisionError
+
+    async with service(setup):
+        await send(log, setup, [0])
+        await finished(setup, [0])
+    async with asyncio.timeout(30):
+        async with service(setup, Broken) as other:
+            assert isinstance(await other.crash.reported(), ZeroDivisionError)
+            await asyncio.sleep(0.2)  # the loop is free
+
+
 BAD = {
     "bad bytes": b"\xff\xfe\x00",
     "unknown type": orjson.dumps({"specversion": "1.0", "type": "nobody.knows"}),
