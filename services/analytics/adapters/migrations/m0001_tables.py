@@ -2,9 +2,6 @@
 
 # Pages and timelines are few rows from many places: small granules, or most of what is read is thrown away.
 _POINT_READS = "index_granularity = 1024"
-# Of a page that is found by what changes, each message lies in a granule of its own, and is all that is wanted of it. Tables
-# from before 2026-11-29 have 1,024 rows in each; a rebuild makes them anew.
-_SCATTERED_READS = "index_granularity = 256"
 # Where the server still asks for it (before 26), a key may descend only with this.
 _DESCENDING = "allow_experimental_reverse_key = 1"
 
@@ -95,7 +92,7 @@ CREATE TABLE IF NOT EXISTS messages (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(created_at)
 ORDER BY (project_id, message_id DESC)
-SETTINGS {_SCATTERED_READS}, {_DESCENDING}
+SETTINGS {_POINT_READS}, {_DESCENDING}
 """
 
 _MESSAGES_FEED = """
