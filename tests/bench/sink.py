@@ -7,6 +7,7 @@ many seconds after its command. While FILE.slow is there ("destination seconds")
 import asyncio
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -37,6 +38,8 @@ class Session(asyncio.Protocol):
         self._buffer = bytearray()
         self._in_data = False
         self._due = 0.0  # the last reply, so far
+        self._later: deque[tuple[float, bytes]] = deque()
+        self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
@@ -70,13 +73,20 @@ class Session(asyncio.Protocol):
 
     def _say(self, reply: bytes, after: float = 0.0) -> None:
         """Replies keep their order: who pipelines waits for the slow one with all that follow."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         due = self._due = max(self._due, now + Session.delay + after)
-        if due > now:
-            loop.call_at(due, self._write, reply)
-        else:
+        if due <= now and not self._later:
             self._write(reply)
+            return
+        self._later.append((due, reply))  # one timer for all: two for the same moment may go off in any order
+        if len(self._later) == 1:
+            self._loop.call_at(due, self._catch_up)
+
+    def _catch_up(self) -> None:
+        while self._later and self._later[0][0] <= self._loop.time():
+            self._write(self._later.popleft()[1])
+        if self._later:
+            self._loop.call_at(self._later[0][0], self._catch_up)
 
     def _write(self, reply: bytes) -> None:
         if not self._transport.is_closing():
