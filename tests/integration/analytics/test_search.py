@@ -154,12 +154,14 @@ async def test_any_filters_find_what_a_plain_list_finds_whatever_is_merged_or_co
 
 
 async def agree(bench: Bench, sent: Sequence[Sent], asked: Sequence[dict[str, str]], *, limit: int) -> int:
-    """How many of the questions find something."""
+    """How many of the questions find something. Whatever a message is found by, it says the same of itself."""
     finding = 0
+    all_of_them = {m["message_id"]: m for m in await bench.api.pages("/v1/messages", limits=iter(lambda: 100, None))}
     for filters in asked:
         expected = [m.id for m in reversed(sent) if all(m.has(name, value) for name, value in filters.items())]
         found = await bench.api.pages("/v1/messages", limits=iter(lambda: limit, None), **filters)
         assert ids(found) == expected, filters
+        assert found == [all_of_them[message_id] for message_id in expected], filters
         finding += bool(expected)
     return finding
 
